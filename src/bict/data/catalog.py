@@ -1,0 +1,94 @@
+"""Data by address: `NAME[:PART][,key=value...]`, such as `omniglot:gallery,seed=1` or `photos/shoes:train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bict.data.folder import load_folder
+from bict.data.glyphs import load_glyphs
+from bict.data.images import ImageSet
+from bict.data.omniglot import load_omniglot
+from bict.data.splits import PARTS, SplitPlan, draw_splits
+from bict.errors import SettingsError, UnknownName
+
+Progress = Callable[[int, int], None]
+Loader = Callable[[Path | None, Progress | None], ImageSet]
+DATASETS: dict[str, Loader] = {
+    "glyphs": lambda _root, progress: load_glyphs(progress=progress),
+    "omniglot": lambda root, _progress: load_omniglot(root),
+}
+
+
+@dataclass(frozen=True)
+class DataAddress:
+    """Which data, which part of it, and how its splits are drawn."""
+
+    name: str
+    part: str = "all"
+    plan: SplitPlan = SplitPlan()  # noqa: RUF009  (frozen)
+
+    @classmethod
+    def parse(cls, text: str, default_part: str = "all") -> DataAddress:
+        """Read an address; the part and the keys of `SplitPlan` (with - for _) are optional.
+
+        Raises:
+            UnknownName: an unknown part or key, with the nearest valid one.
+            SettingsError: a value that cannot be used.
+        """
+        if Path(text).exists() or text in DATASETS:
+            return cls(text, default_part)
+        head, *pairs = text.split(",")
+        name, _, part = head.partition(":")
+        if part and part not in PARTS:
+            raise UnknownName(f"part of {name}", part, PARTS)
+        return cls(name, part or default_part, _parse_plan(pairs))
+
+
+def load_images(
+    name: str, *, root: Path | None = None, strict: bool = False, progress: Progress | None = None
+) -> ImageSet:
+    """A data set by name, or the images of a folder or manifest.
+
+    Raises:
+        DataError: the data is absent or unusable.
+        UnknownName: neither a known name nor an existing path.
+    """
+    if name in DATASETS:
+        return DATASETS[name](root, progress)
+    path = root / name if root is not None and not Path(name).exists() else Path(name)
+    if not path.exists():
+        raise UnknownName("data set (and no such path)", name, DATASETS)
+    return load_folder(path, strict=strict, progress=progress)
+
+
+def load_part(
+    address: DataAddress, *, root: Path | None = None, strict: bool = False, progress: Progress | None = None
+) -> ImageSet:
+    """The images of one part of the data an address names; `all` needs no splits."""
+    images = load_images(address.name, root=root, strict=strict, progress=progress)
+    return images if address.part == "all" else images.take(draw_splits(images, address.plan).rows(address.part))
+
+
+def _parse_plan(pairs: list[str]) -> SplitPlan:
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        field = key.strip().replace("-", "_")
+        if field not in SplitPlan.model_fields:
+            raise UnknownName(
+                "key of the data address", key, [name.replace("_", "-") for name in SplitPlan.model_fields]
+            )
+        if not equals:
+            raise SettingsError(f"{key!r} in the data address needs a value: {key}=...")
+        values[field] = value
+    try:
+        return SplitPlan.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SettingsError(
+            f"data address, {problem['loc'][0]}={problem['input']}: {problem['msg'].lower()}"
+        ) from error

@@ -1,0 +1,119 @@
+"""Who may see which images: training and evaluation classes are disjoint, query and gallery images too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from bict.data.images import ImageSet
+from bict.errors import DataError
+
+Scenario = Literal["extended-class", "extended-data"]
+PARTS = ("train", "old-train", "query", "gallery", "evaluation", "all")
+
+
+class SplitPlan(BaseModel):
+    """How the splits are drawn.
+
+    `extended-class`: the old model sees a share of the training classes; `extended-data`: a share of the images of
+    every training class. `evaluation_share` is the share of the classes kept for evaluation where the data has no
+    official split.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scenario: Scenario = "extended-class"
+    old_share: float = Field(0.3, gt=0, le=1)
+    evaluation_share: float = Field(0.4, gt=0, lt=1)
+    queries_per_class: int = Field(2, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Row numbers of each part of an image set; `old_train` is a subset of `train`."""
+
+    train: NDArray[np.int64]
+    old_train: NDArray[np.int64]
+    query: NDArray[np.int64]
+    gallery: NDArray[np.int64]
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """Sorted rows of a part: one of `PARTS`."""
+        if part == "evaluation":
+            return np.union1d(self.query, self.gallery)
+        if part == "all":
+            return np.union1d(self.train, self.rows("evaluation"))
+        named: NDArray[np.int64] = getattr(self, part.replace("-", "_"))
+        return named
+
+
+def draw_splits(images: ImageSet, plan: SplitPlan) -> Splits:
+    """Draw training, old training, query and gallery rows by the plan's seed.
+
+    Raises:
+        DataError: too few classes, or classes too small, to train and to evaluate.
+    """
+    rng = np.random.default_rng(plan.seed)
+    training = _is_training(images, plan, rng)
+    train = np.flatnonzero(training)
+    query, gallery = _query_and_gallery(images, np.flatnonzero(~training), plan, rng)
+    _require_classes(images.labels[train], "training", 2)
+    return Splits(train, _old_rows(images.labels, train, plan, rng), query, gallery)
+
+
+def _is_training(images: ImageSet, plan: SplitPlan, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """By the data's own split where it has one; other classes are drawn. No class is on both sides."""
+    training = images.parts == "train"
+    open_rows = images.parts == ""
+    names = np.unique(images.labels[open_rows])
+    _require_classes(images.labels, "all", 2)
+    if len(names):
+        drawn = rng.permutation(names)
+        for_training = drawn[max(1, round(len(drawn) * plan.evaluation_share)) :]
+        training |= open_rows & np.isin(images.labels, for_training)
+    shared = np.intersect1d(images.labels[training], images.labels[~training])
+    if len(shared):
+        raise DataError(
+            f"{len(shared)} classes are in the training and the evaluation part, the first is {shared[0]!r}"
+        )
+    return training
+
+
+def _query_and_gallery(
+    images: ImageSet, rows: NDArray[np.int64], plan: SplitPlan, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sides the data prescribes; elsewhere some images of each class become queries and the others the gallery."""
+    is_query = images.parts[rows] == "query"
+    undecided = np.isin(images.parts[rows], ["", "evaluation"])
+    for name in np.unique(images.labels[rows[undecided]]):
+        members = np.flatnonzero(undecided & (images.labels[rows] == name))
+        is_query[rng.permutation(members)[: min(plan.queries_per_class, len(members) - 1)]] = True
+    query, gallery = rows[is_query], rows[~is_query]
+    if not len(np.intersect1d(images.labels[query], images.labels[gallery])):
+        raise DataError("no evaluation class has both a query and a gallery image: give each class at least 2 images")
+    return query, gallery
+
+
+def _old_rows(
+    labels: NDArray[Any], train: NDArray[np.int64], plan: SplitPlan, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    names = np.unique(labels[train])
+    if plan.scenario == "extended-class":
+        seen = rng.permutation(names)[: max(2, round(len(names) * plan.old_share))]
+        return train[np.isin(labels[train], seen)]
+    drawn = []
+    for name in names:
+        members = train[labels[train] == name]
+        drawn.append(rng.permutation(members)[: max(1, round(len(members) * plan.old_share))])
+    return np.sort(np.concatenate(drawn))
+
+
+def _require_classes(labels: NDArray[Any], what: str, least: int) -> None:
+    names = np.unique(labels)
+    if len(names) < least:
+        raise DataError(f"{what} images have {len(names)} classes, at least {least} are needed")

@@ -1,0 +1,201 @@
+"""A gallery: stored vectors that know their space, ids and payload, and answer queries of comparable spaces."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from bict.embeddings import Embeddings
+from bict.errors import GalleryError, SettingsError, UnknownName, VectorError
+from bict.gallery.metadata import VECTOR_COLUMN, GalleryMetadata, first_generation, parse_metadata
+from bict.gallery.rows import Batch, as_batches, fit_to_schema, refuse_repeated, to_embeddings, to_rows
+from bict.gallery.stores import Hits, Store, open_store, store_of
+from bict.spaces import Comparison, Space, compare, require_same
+
+UNIT_ROWS = 131_072
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The nearest gallery rows of each query, best first; ties keep the gallery's order.
+
+    Attributes:
+        ids: `(queries, k)`.
+        similarities: `(queries, k)`, larger is nearer: cosine, dot product, or minus the squared distance.
+        comparison: how the two spaces may be compared.
+        payload: the requested payload columns of the hits, each `(queries, k)`.
+    """
+
+    ids: NDArray[Any]
+    similarities: NDArray[np.float32]
+    comparison: Comparison
+    payload: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Gallery:
+    """Stored vectors of one active space beside ids and payload, and any columns staged or kept by upgrades."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.address = store.address
+        parse_metadata(store.read_metadata(), store.address)
+
+    @classmethod
+    def create(
+        cls,
+        address: str | Path,
+        embeddings: Embeddings | Iterable[Batch],
+        payload: pa.Table | None = None,
+        *,
+        unit_rows: int = UNIT_ROWS,
+    ) -> Gallery:
+        """Write a new gallery of `(rows, dim)` vectors; labels of the embeddings become the payload column `label`.
+
+        Args:
+            address: an unused path, or an empty folder.
+            embeddings: all vectors, or a stream of pairs of vectors and payload, of which one is in memory at a time.
+            payload: one row per vector, when all vectors are given at once.
+            unit_rows: at most so many rows are upgraded as one unit of work.
+
+        Raises:
+            GalleryError: the address is in use, there are no rows, or the payload does not fit.
+            SpaceError: batches lie in different spaces.
+            VectorError: an id occurs twice.
+        """
+        batches = as_batches(embeddings, payload)
+        first = next(batches, None)
+        if first is None:
+            raise GalleryError(f"nothing to store in {address}: expected at least one row")
+        metadata = first_generation(first[0].space)
+        tables = _unique_rows(itertools.chain([first], batches), metadata.active)
+        store, place = store_of(str(address))
+        return cls(store.create(place, tables, metadata.model_dump_json(), unit_rows=unit_rows))
+
+    @classmethod
+    def open(cls, address: str | Path) -> Gallery:
+        """An existing gallery.
+
+        Raises:
+            GalleryError: there is none at this address, it is damaged, or of a newer format.
+        """
+        return cls(open_store(str(address)))
+
+    @property
+    def metadata(self) -> GalleryMetadata:
+        """The newest metadata in the store."""
+        return parse_metadata(self.store.read_metadata(), self.address)
+
+    def edit(self, change: Callable[[GalleryMetadata], GalleryMetadata]) -> None:
+        """Replace the metadata by a change of the newest, in one atomic step.
+
+        Raises:
+            GalleryError: another process changed it in between.
+        """
+        self.store.write_metadata(change(self.metadata).model_dump_json())
+
+    @property
+    def active_column(self) -> str:
+        """Name of the column that is searched."""
+        return self.metadata.active
+
+    @property
+    def active_space(self) -> Space:
+        """Space of the vectors that are searched."""
+        return self.metadata.active_column.space
+
+    @property
+    def spaces(self) -> dict[str, Space]:
+        """The space of every vector column, also of staged and kept ones."""
+        return {name: column.space for name, column in self.metadata.columns.items()}
+
+    @property
+    def payload_columns(self) -> list[str]:
+        """Names of the columns that are neither ids nor vectors."""
+        return [name for name in self.store.schema().names if name != "id" and not VECTOR_COLUMN.fullmatch(name)]
+
+    def __len__(self) -> int:
+        return self.store.count()
+
+    def add(self, embeddings: Embeddings, payload: pa.Table | None = None) -> None:
+        """Append rows; columns kept from before an upgrade stay empty for them.
+
+        Raises:
+            SpaceError: the vectors lie in another space than the active one.
+            VectorError: an id is in the gallery already, or ids are of another type.
+            GalleryError: the payload does not fit, or a staged column waits for its switch.
+        """
+        metadata = self.metadata
+        require_same(embeddings.space, metadata.active_column.space, f"adding to {self.address}")
+        if metadata.staged:
+            name = metadata.staged.name
+            raise GalleryError(
+                f"column {name!r} of {self.address} is staged: switch to it or discard it before adding rows"
+            )
+        names = ["id", *self.payload_columns, metadata.active]
+        schema = pa.schema([self.store.schema().field(name) for name in names])
+        table = fit_to_schema(to_rows(embeddings, payload, metadata.active), schema)
+        for batch in self.store.scan(["id"]):
+            known = table["id"].filter(pc.is_in(table["id"], value_set=batch["id"]))
+            if len(known):
+                raise VectorError(f"id {known[0].as_py()!r} is in {self.address} already: ids must be unique")
+        self.store.append(table)
+
+    def vectors(self, column: str | None = None, *, with_labels: bool = True) -> Embeddings:
+        """All ids, vectors `(rows, dim)` and, where there is a `label` column and it is wanted, labels.
+
+        Raises:
+            UnknownName: no such vector column.
+            GalleryError: labels are wanted and some rows have none.
+            VectorError: the column is empty for rows added after an upgrade.
+        """
+        spaces = self.spaces
+        name = column or self.active_column
+        if name not in spaces:
+            raise UnknownName("vector column", name, spaces)
+        labels = with_labels and "label" in self.payload_columns
+        batches = self.store.scan(["id", name, "label"] if labels else ["id", name])
+        return to_embeddings(pa.Table.from_batches(batches), name, spaces[name], labels=labels)
+
+    def search(self, query: Embeddings, k: int = 10, *, include: Sequence[str] = ()) -> SearchResult:
+        """The exact k nearest rows of each query vector, fewer where the gallery is smaller.
+
+        Raises:
+            SpaceError: the query's space may not be compared with the active space.
+            SettingsError: k is below 1.
+            UnknownName: a column to include is no payload column.
+        """
+        active = self.metadata.active_column
+        comparison = compare(query.space, active.space)
+        if k < 1:
+            raise SettingsError(f"found k={k}, expected at least 1")
+        for name in include:
+            if name not in self.payload_columns:
+                raise UnknownName("payload column", name, self.payload_columns)
+        hits = self.store.search(active.name, query.vectors, k, active.space.metric)
+        return SearchResult(hits.ids, hits.scores, comparison, self._payload_of(hits, include) if include else {})
+
+    def _payload_of(self, hits: Hits, include: Sequence[str]) -> dict[str, NDArray[Any]]:
+        wanted, rows = np.unique(hits.ids, return_inverse=True)
+        table = self.store.fetch(pa.array(wanted), include)
+        order = np.argsort(table["id"].to_numpy(zero_copy_only=False).astype(wanted.dtype))[
+            rows.reshape(hits.ids.shape)
+        ]
+        return {name: table[name].to_numpy(zero_copy_only=False)[order] for name in include}
+
+
+def _unique_rows(batches: Iterable[Batch], column: str) -> Iterator[pa.Table]:
+    """Tables for a stream of batches; after the last one, ids that occurred twice are refused."""
+    ids: list[pa.Array] = []
+    for batch, payload in batches:
+        table = to_rows(batch, payload, column)
+        ids += table["id"].chunks
+        yield table
+    refuse_repeated(pa.chunked_array(ids))

@@ -1,0 +1,36 @@
+"""Places that keep a gallery, by the scheme of their address; a path without a scheme is a Lance folder."""
+
+from __future__ import annotations
+
+from bict.errors import UnknownName
+from bict.gallery.stores.base import Hits, Store, Unit
+from bict.gallery.stores.lance import LanceStore
+
+__all__ = ["STORES", "Hits", "LanceStore", "Store", "Unit", "open_store", "store_of"]
+
+STORES: dict[str, type[Store]] = {"lance": LanceStore}
+
+
+def store_of(address: str) -> tuple[type[Store], str]:
+    """The class that keeps galleries at such an address, and the address as that class takes it.
+
+    Raises:
+        UnknownName: nothing keeps galleries under this scheme.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return LanceStore, address
+    if scheme not in STORES:
+        raise UnknownName("gallery address scheme", scheme, STORES)
+    return STORES[scheme], rest if scheme == "lance" else address
+
+
+def open_store(address: str) -> Store:
+    """The store at an address: a folder, or `scheme://...`.
+
+    Raises:
+        UnknownName: nothing keeps galleries under this scheme.
+        GalleryError: there is no gallery.
+    """
+    store, place = store_of(address)
+    return store.open(place)

@@ -1,0 +1,55 @@
+"""Classification losses on unit vectors, from pytorch-metric-learning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from pytorch_metric_learning import losses
+from torch import nn
+from torch.nn import functional
+
+from bict.errors import UnknownName
+
+
+def softmax(classes: int, dim: int, scale: float, _margin: float) -> nn.Module:
+    """Cross-entropy of `scale * cos(z, w)`. Zhai, Wu: "Classification is a Strong Baseline for Deep Metric Learning", 2019."""
+    return losses.NormalizedSoftmaxLoss(classes, dim, temperature=1 / scale)
+
+
+def cosface(classes: int, dim: int, scale: float, margin: float) -> nn.Module:
+    """Cross-entropy of `scale * (cos(z, w) - margin [own class])`. Wang et al.: "CosFace", CVPR 2018 (margin .35)."""
+    return losses.CosFaceLoss(classes, dim, margin=margin, scale=scale)
+
+
+def arcface(classes: int, dim: int, scale: float, margin: float) -> nn.Module:
+    """Cross-entropy of `scale * cos(angle(z, w) + margin [own class])`, margin in radians.
+
+    Deng et al.: "ArcFace", CVPR 2019 (margin .5, scale 64); landmark retrieval commonly uses .3 and 30.
+    """
+    return losses.ArcFaceLoss(classes, dim, margin=math.degrees(margin), scale=scale)
+
+
+CLASSIFICATION_LOSSES: dict[str, Callable[[int, int, float, float], nn.Module]] = {
+    "softmax": softmax,
+    "cosface": cosface,
+    "arcface": arcface,
+}
+
+
+def build_classification(name: str, classes: int, dim: int, *, scale: float, margin: float) -> nn.Module:
+    """A classification loss with its classifier; called with vectors `(batch, dim)` and labels `(batch,)`.
+
+    Raises:
+        UnknownName: none of `CLASSIFICATION_LOSSES`.
+    """
+    if name not in CLASSIFICATION_LOSSES:
+        raise UnknownName("classification loss", name, CLASSIFICATION_LOSSES)
+    return CLASSIFICATION_LOSSES[name](classes, dim, scale, margin)
+
+
+def classifier_of(loss: nn.Module) -> torch.Tensor:
+    """The unit rows `(classes, dim)` of a classification loss's classifier."""
+    weight: torch.Tensor = loss.W
+    return functional.normalize(weight.detach().T, dim=1)

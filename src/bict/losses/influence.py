@@ -1,0 +1,38 @@
+"""Influence loss of backward-compatible training."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+
+def influence(new: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, *, scale: float = 30.0) -> torch.Tensor:
+    """Classify new vectors with the frozen old classifier: `-log softmax(scale * z P')[label]`, mean over the batch.
+
+    Shen, Xiong, Xia, Soatto: "Towards Backward-Compatible Representation Learning", CVPR 2020, arXiv 2003.11942,
+    which used the old classifier, and mean old vectors for classes the old model never saw.
+
+    Args:
+        new: `(batch, dim)` unit vectors z of the model being trained.
+        labels: `(batch,)` class indices.
+        prototypes: `(classes, dim)` unit rows P, frozen.
+        scale: factor on the cosines.
+    """
+    return functional.cross_entropy(scale * new @ prototypes.T, labels)
+
+
+def old_prototypes(
+    classifier: torch.Tensor, seen: torch.Tensor, vectors: torch.Tensor, labels: torch.Tensor, classes: int
+) -> torch.Tensor:
+    """One unit row per class, `(classes, dim)`: the old classifier's for seen classes, else the mean old vector.
+
+    Args:
+        classifier: `(old classes, dim)` unit rows of the frozen old classifier.
+        seen: `(classes,)` row of the class in the old classifier, or -1 for a class the old model never saw.
+        vectors: `(images, dim)` old unit vectors of the new model's training images.
+        labels: `(images,)` class indices of those images.
+        classes: number of classes.
+    """
+    sums = torch.zeros(classes, vectors.shape[1], dtype=vectors.dtype).index_add_(0, labels, vectors)
+    means = functional.normalize(sums, dim=1)
+    return torch.where((seen >= 0)[:, None], classifier[seen.clamp(min=0)], means)

@@ -1,0 +1,57 @@
+"""Augmentation on batches of pixels in [0, 1], per kind of data; drawn from the given generator alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges from which each image's own change is drawn.
+
+    Attributes:
+        degrees: turn by up to this angle.
+        shear: shear by up to this factor.
+        zoom: scale by a factor in [1 - zoom, 1 + zoom].
+        shift: shift by up to this share of the image side.
+        flip: mirror half of the images.
+        light: brightness and contrast change by up to this share.
+    """
+
+    degrees: float
+    shear: float
+    zoom: float
+    shift: float
+    flip: bool = False
+    light: float = 0.0
+
+
+AUGMENTATIONS = {
+    "characters": Augmentation(degrees=12, shear=0.15, zoom=0.15, shift=0.08),
+    "photos": Augmentation(degrees=8, shear=0.05, zoom=0.2, shift=0.08, flip=True, light=0.25),
+}
+
+
+def augment(unit: torch.Tensor, how: Augmentation, generator: torch.Generator) -> torch.Tensor:
+    """Each image `(images, channels, size, size)` turned, sheared, scaled, shifted and lit on its own; edges repeat."""
+    count = len(unit)
+
+    def draw(limit: float) -> torch.Tensor:
+        return (torch.rand(count, generator=generator) * 2 - 1) * limit
+
+    angle, shear, scale = draw(math.radians(how.degrees)), draw(how.shear), 1 + draw(how.zoom)
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0) if how.flip else torch.ones(count)
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    across = torch.stack([mirror * cos, shear * cos - sin, draw(2 * how.shift)], dim=1)
+    down = torch.stack([mirror * sin, shear * sin + cos, draw(2 * how.shift)], dim=1)
+    grid = functional.affine_grid(torch.stack([across, down], dim=1).to(unit.device), list(unit.shape), align_corners=False)
+    moved = functional.grid_sample(unit, grid, padding_mode="border", align_corners=False)
+    if not how.light:
+        return moved
+    contrast = (1 + draw(how.light)).view(-1, 1, 1, 1).to(unit.device)
+    brightness = draw(how.light / 2).view(-1, 1, 1, 1).to(unit.device)
+    return ((moved - 0.5) * contrast + 0.5 + brightness).clamp(0, 1)

@@ -1,0 +1,58 @@
+"""A training checkpoint: one safetensors file, replaced in one step after each epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from bict.errors import RunError
+from bict.training.loop import Trainee
+
+FILE = "checkpoint.safetensors"
+
+
+def save_checkpoint(directory: Path, trainee: Trainee) -> None:
+    """Write weights, optimizer state and history by renaming a finished file."""
+    tensors = {f"encoder.{name}": value for name, value in trainee.encoder.state_dict().items()}
+    tensors |= {f"classification.{name}": value for name, value in trainee.classification.state_dict().items()}
+    for number, state in trainee.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    temporary = directory / f"{FILE}.part"
+    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"history": json.dumps(trainee.history)})
+    temporary.replace(directory / FILE)
+
+
+def load_checkpoint(directory: Path, trainee: Trainee) -> None:
+    """Put a checkpoint's state into a fresh trainee of the same settings.
+
+    Raises:
+        RunError: the checkpoint is damaged or of another architecture.
+    """
+    path = directory / FILE
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+            history = json.loads(file.metadata()["history"])
+        trainee.encoder.load_state_dict(_under("encoder", tensors))
+        trainee.classification.load_state_dict(_under("classification", tensors))
+        _load_optimizer(trainee.optimizer, _under("optimizer", tensors))
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise RunError(f"{path} cannot be resumed ({str(error).splitlines()[0]}): delete {directory} and train again") from error
+    trainee.history[:] = history
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state = optimizer.state_dict()
+    state["state"] = {}
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        state["state"].setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict(state)

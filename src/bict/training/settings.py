@@ -1,0 +1,43 @@
+"""Every setting of a training run, with its default and its limits: the one source of defaults."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bict.errors import SettingsError
+
+
+class TrainSettings(BaseModel):
+    """How one model is trained: total loss = classification + backward_weight * backward loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = Field("conv-base", description="conv-small, conv-base, conv-large, or timm:NAME")
+    pooling: str = Field("gem", description="gem or average")
+    dim: int = Field(128, ge=0, description="dimension of the vectors; 0 uses the pooled features without a neck")
+    size: int = Field(0, ge=0, description="image side in pixels; 0 takes the data's own")
+    weights: str = Field("auto", description="start from: auto, none, hub, packaged, or a safetensors file")
+    classification: str = Field("cosface", description="softmax, cosface or arcface")
+    scale: float = Field(24.0, gt=0, description="factor on cosines before the softmax")
+    margin: float = Field(0.2, ge=0, lt=1.5, description="margin of cosface (cosine) or arcface (radians)")
+    backward_loss: str = Field("influence", description="influence, contrastive or regression")
+    backward_weight: float = Field(1.0, ge=0, description="lambda, weight of the backward loss")
+    epochs: int = Field(20, ge=0, description="passes over the training images")
+    batch_size: int = Field(128, ge=2, description="images per step")
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
+    augment: bool = Field(True, description="change the training images at random")
+    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+
+
+def train_settings(**values: object) -> TrainSettings:
+    """Checked settings.
+
+    Raises:
+        SettingsError: a value out of its limits.
+    """
+    try:
+        return TrainSettings.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SettingsError(f"{problem['loc'][0]} = {problem['input']!r}: {problem['msg'].lower()}") from error

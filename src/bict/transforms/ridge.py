@@ -1,0 +1,120 @@
+"""An affine map by ridge regression, its penalty chosen on held-out images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bict.errors import SettingsError
+from bict.progress import Progress, silent
+from bict.transforms.gram import Gram, gram
+from bict.transforms.holdout import held_out_classes, held_out_images
+from bict.transforms.rung import Pairs
+
+PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
+CLASSES_TO_HOLD_OUT = 10
+
+
+@dataclass(eq=False)
+class Ridge:
+    """psi(x) = x W + b with W = (X'X + alpha I)^-1 X'Y over centred old X and new Y (Hoerl and Kennard, 1970).
+
+    Attributes:
+        penalties: the grid of alpha, in units of the mean eigenvalue of X'X, so it means the same for any number of
+            pairs and any length of vector.
+        held_out: part of the images on which the penalty is chosen, by cos(psi(old), new) of their plain view; whole
+            classes where the labels name ten or more.
+        seed: of that split.
+        weight_: `(old_dim, new_dim)`.
+        bias_: `(new_dim,)`.
+        alpha_: the chosen penalty, in absolute units.
+
+    Raises:
+        SettingsError: no penalties, or one that is not above 0.
+    """
+
+    name: ClassVar[str] = "ridge"
+    penalties: tuple[float, ...] = PENALTIES
+    held_out: float = 0.2
+    seed: int = 0
+    weight_: NDArray[np.float32] = field(init=False, repr=False)
+    bias_: NDArray[np.float32] = field(init=False, repr=False)
+    alpha_: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.penalties or not all(penalty > 0 for penalty in self.penalties):
+            raise SettingsError(f"ridge needs one or more penalties above 0, found {list(self.penalties)}")
+
+    def fit(self, pairs: Pairs, *, progress: Progress = silent) -> Self:
+        """Choose the penalty on held-out images, then solve once more over all pairs.
+
+        Raises:
+            TransformError: there are fewer than two images.
+        """
+        held = self._hold_out(pairs)
+        kept_gram, held_pairs = gram(*pairs.take(~held).flat()), pairs.take(held)
+        penalty = self._choose(kept_gram, held_pairs)
+        whole = kept_gram + gram(*held_pairs.flat())
+        path = _Path(whole)
+        self.alpha_ = penalty * path.unit
+        weight, bias = path.solve(penalty)
+        self.weight_, self.bias_ = weight.astype(np.float32), bias.astype(np.float32)
+        return self
+
+    def transform(self, old: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`(rows, old_dim)` to `(rows, new_dim)`."""
+        return np.ascontiguousarray(old, np.float32) @ self.weight_ + self.bias_
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """`weight`, `bias` and `alpha`, `(1,)`."""
+        return {"weight": self.weight_, "bias": self.bias_, "alpha": np.array([self.alpha_])}
+
+    @classmethod
+    def from_state(cls, state: dict[str, NDArray[Any]], settings: dict[str, Any]) -> Self:
+        """The fitted affine map."""
+        rung = cls(**settings)
+        rung.weight_, rung.bias_, rung.alpha_ = state["weight"], state["bias"], float(state["alpha"][0])
+        return rung
+
+    def settings(self) -> dict[str, Any]:
+        """Grid, held-out share and seed."""
+        return {"penalties": list(self.penalties), "held_out": self.held_out, "seed": self.seed}
+
+    def _hold_out(self, pairs: Pairs) -> NDArray[np.bool_]:
+        if pairs.labels is not None:
+            counts = np.unique(pairs.labels, return_counts=True)[1]
+            if (counts >= 2).sum() >= CLASSES_TO_HOLD_OUT:
+                return np.isin(pairs.labels, held_out_classes(pairs.labels, self.held_out, seed=self.seed))
+        return held_out_images(pairs.images, self.held_out, seed=self.seed)
+
+    def _choose(self, kept: Gram, held: Pairs) -> float:
+        path = _Path(kept)
+        old, new = held.old[0].astype(np.float64), held.new[0].astype(np.float64)
+        cosines = []
+        for penalty in self.penalties:
+            weight, bias = path.solve(penalty)
+            mapped = old @ weight + bias
+            lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new, axis=1)
+            cosines.append(float(np.mean(np.sum(mapped * new, axis=1) / np.maximum(lengths, np.finfo(float).tiny))))
+        return self.penalties[int(np.argmax(cosines))]
+
+
+class _Path:
+    """The ridge solutions over one set of pairs: one eigendecomposition, then a product for each penalty."""
+
+    def __init__(self, sums: Gram) -> None:
+        old_old, old_new = sums.centred()
+        values, self.vectors = np.linalg.eigh(old_old)
+        self.values = np.maximum(values, 0)
+        floor = np.finfo(np.float64).eps * float(np.trace(sums.old_old)) / len(values)
+        self.unit = max(float(self.values.mean()), floor)
+        self.projected = self.vectors.T @ old_new
+        self.old_mean, self.new_mean = sums.old / sums.count, sums.new / sums.count
+
+    def solve(self, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weight `(old_dim, new_dim)` and bias `(new_dim,)` for a penalty in units of the mean eigenvalue."""
+        weight = self.vectors @ (self.projected / (self.values + penalty * self.unit)[:, None])
+        return weight, self.new_mean - self.old_mean @ weight
