@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from bict.errors import SettingsError, SpaceError, VectorError
-from bict.spaces import Space
+from bict.arrays import read_arrays
+from bict.errors import RunError, SettingsError, SpaceError, VectorError
+from bict.spaces import Space, require_same
 
 SPACE_KEY = b"bict.space"
 NORM_TOLERANCE = 1e-2
@@ -41,12 +42,8 @@ class Embeddings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", check_ids(self.ids))
         object.__setattr__(self, "vectors", check_vectors(self.vectors, self.space, self.ids))
-        if len(self.ids) != len(self.vectors):
-            raise VectorError(f"{len(self.ids)} ids for {len(self.vectors)} vectors")
         if self.labels is not None:
-            object.__setattr__(self, "labels", np.asarray(self.labels).astype(str))
-            if len(self.labels) != len(self.ids):
-                raise VectorError(f"{len(self.labels)} labels for {len(self.ids)} vectors")
+            object.__setattr__(self, "labels", _check_labels(self.labels, len(self.ids)))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,7 +54,7 @@ class Embeddings:
         return Embeddings(self.ids[rows], self.vectors[rows], self.space, labels)
 
     def to_arrow(self) -> pa.Table:
-        """A table of `id`, `vector` (fixed-size list of float32) and, where known, `label`; its schema holds the space."""
+        """A table of `id`, `vector` (fixed-size list of float32) and, where known, `label`; it carries the space."""
         columns: dict[str, Any] = {"id": pa.array(self.ids), "vector": vectors_to_arrow(self.vectors)}
         if self.labels is not None:
             columns["label"] = pa.array(self.labels)
@@ -69,32 +66,36 @@ class Embeddings:
 
         Raises:
             VectorError: a column is missing or holds nulls.
-            SpaceError: neither the table nor the caller says which space the vectors are of.
+            SpaceError: the table and the caller disagree about the space of the vectors, or neither names it.
         """
-        for name in ("id", "vector"):
-            if name not in table.column_names:
-                raise VectorError(f"no column {name!r}: found {', '.join(table.column_names)}")
-        stored = (table.schema.metadata or {}).get(SPACE_KEY)
-        labels = table["label"].to_numpy(zero_copy_only=False) if "label" in table.column_names else None
-        space = space or _parse_space(stored, "this table")
+        names = [name for name in ("id", "vector", "label") if name in table.column_names]
+        if names[:2] != ["id", "vector"]:
+            raise VectorError(f"expected columns 'id' and 'vector', found {', '.join(table.column_names) or 'none'}")
+        for name in names:
+            if table[name].null_count:
+                raise VectorError(f"{table[name].null_count} of {len(table)} values of column {name!r} are null")
+        space = _which_space((table.schema.metadata or {}).get(SPACE_KEY), space)
+        labels = table["label"].to_numpy(zero_copy_only=False) if "label" in names else None
         return cls(table["id"].to_numpy(zero_copy_only=False), arrow_to_vectors(table["vector"]), space, labels)
 
     def save(self, path: str | Path) -> Path:
-        """Write `.parquet` or `.npz`, by the ending of the path.
+        """Write `.parquet` or `.npz`, by the ending of the path, by renaming a finished file.
 
         Raises:
             SettingsError: another ending.
+            RunError: the file cannot be written.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".parquet":
-            pq.write_table(self.to_arrow(), path)
-        elif path.suffix == ".npz":
-            labels = {} if self.labels is None else {"labels": self.labels}
-            arrays = {"ids": self.ids.astype(str) if self.ids.dtype == object else self.ids, "vectors": self.vectors}
-            np.savez(path, allow_pickle=False, space=np.array(self.space.model_dump_json()), **arrays, **labels)
-        else:
+        writers = {".parquet": _write_parquet, ".npz": _write_npz}
+        if path.suffix not in writers:
             raise SettingsError(f"cannot write {path.name!r}: name a file that ends in .parquet or .npz")
+        temporary = path.with_name(path.name + ".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writers[path.suffix](self, temporary)
+            temporary.replace(path)
+        except OSError as error:
+            raise RunError(f"{path} cannot be written ({_first_line(error)}): choose another place") from error
         return path
 
     @classmethod
@@ -103,7 +104,7 @@ class Embeddings:
 
         Raises:
             VectorError: the file is missing, unreadable, or its content is no set of embeddings.
-            SpaceError: no space is known for the vectors.
+            SpaceError: the file and the caller disagree about the space of the vectors, or neither names it.
             SettingsError: another ending.
         """
         path = Path(path)
@@ -114,7 +115,9 @@ class Embeddings:
             raise VectorError(f"no file {path}")
         try:
             return readers[path.suffix](path, space)
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        except (VectorError, SpaceError) as error:
+            raise type(error)(f"{path}: {error}") from error
+        except (pa.ArrowException, OSError, ValueError, EOFError) as error:
             raise VectorError(f"{path} holds no readable embeddings: {_first_line(error)}") from error
 
 
@@ -127,17 +130,14 @@ def check_ids(ids: NDArray[Any]) -> NDArray[Any]:
     ids = np.asarray(ids)
     if ids.ndim != 1:
         raise VectorError(f"ids must be one-dimensional, found shape {ids.shape}")
-    if ids.dtype.kind not in "iuUO":
+    if ids.dtype.kind in "OT":
+        ids = _plain_ids(ids.tolist())
+    if ids.dtype.kind not in "iuU":
         raise VectorError(f"ids must be strings or integers, found {ids.dtype}")
-    if ids.dtype.kind == "O":
-        if any(not isinstance(value, str) for value in ids):
-            raise VectorError("ids must all be strings or all be integers, without nulls")
-        ids = ids.astype(str) if len(ids) else ids.astype("U1")
     unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) != len(ids):
-        raise VectorError(
-            f"{int((counts > 1).sum())} ids occur more than once, the first is {unique[counts > 1][0]!r}: ids must be unique"
-        )
+    repeated = unique[counts > 1]
+    if len(repeated):
+        raise VectorError(f"{len(repeated)} ids occur more than once, the first is {repeated[0]}: ids must be unique")
     return ids
 
 
@@ -148,10 +148,12 @@ def check_vectors(vectors: NDArray[Any], space: Space, ids: NDArray[Any] | None 
         VectorError: another shape or dimension; a NaN, infinite or zero row; a row that is not of unit length
             although the space is normalised.
     """
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    vectors = _as_float32(vectors)
     if vectors.ndim != 2 or vectors.shape[1] != space.dim:
         raise VectorError(f"expected vectors of shape (rows, {space.dim}) for space {space}, found {vectors.shape}")
-    norms = np.linalg.norm(vectors, axis=1)
+    if ids is not None and len(ids) != len(vectors):
+        raise VectorError(f"{len(ids)} ids for {len(vectors)} vectors")
+    norms = _norms(vectors)
     problems = {
         "not finite": ~np.isfinite(norms),
         "all zero": norms == 0,
@@ -160,14 +162,14 @@ def check_vectors(vectors: NDArray[Any], space: Space, ids: NDArray[Any] | None 
     for problem, rows in problems.items():
         if rows.any():
             first = int(np.flatnonzero(rows)[0])
-            name = f"row {first}" if ids is None else f"id {ids[first]!r}"
+            name = f"row {first}" if ids is None else f"id {ids[first]}"
             raise VectorError(f"{int(rows.sum())} of {len(vectors)} vectors are {problem}, the first is {name}")
     return vectors
 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows `(rows, dim)` scaled to unit length; a zero row stays zero, for the check at the boundary to find."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    norms = _norms(vectors)[:, None]
     return np.asarray(vectors / np.where(norms == 0, 1, norms), dtype=np.float32)
 
 
@@ -180,8 +182,12 @@ def arrow_to_vectors(column: pa.ChunkedArray | pa.Array) -> NDArray[np.float32]:
     """An Arrow list column as `(rows, dim)` float32.
 
     Raises:
-        VectorError: nulls, or lists of unequal length.
+        VectorError: nulls, lists of unequal length, or no lists of numbers at all.
     """
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    numbers = (pa.types.is_floating, pa.types.is_integer)
+    if not any(test(column.type) for test in lists) or not any(test(column.type.value_type) for test in numbers):
+        raise VectorError(f"vectors must be lists of numbers, found {column.type}")
     if column.null_count:
         raise VectorError(f"{column.null_count} of {len(column)} vectors are null")
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
@@ -196,36 +202,91 @@ def arrow_to_vectors(column: pa.ChunkedArray | pa.Array) -> NDArray[np.float32]:
 
 def _chunk_to_vectors(chunk: pa.Array) -> NDArray[np.float32]:
     flat = chunk.flatten()
-    if flat.null_count or len(flat) % len(chunk):
-        raise VectorError("vectors hold nulls or have unequal lengths")
+    if flat.null_count:
+        raise VectorError(f"vectors hold {flat.null_count} null values")
     if not pa.types.is_fixed_size_list(chunk.type) and len(set(np.diff(chunk.offsets.to_numpy()))) > 1:
         raise VectorError("vectors have unequal lengths")
-    return flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(chunk), -1)
+    return _as_float32(flat.to_numpy(zero_copy_only=False)).reshape(len(chunk), len(flat) // len(chunk))
 
 
-def _parse_space(stored: bytes | str | None, where: str) -> Space:
+def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Contiguous float32; what is too large for it becomes infinite, for the check at the boundary to find."""
+    vectors = np.asarray(vectors)
+    if vectors.dtype.kind not in "fiu":
+        raise VectorError(f"vectors must be numbers, found {vectors.dtype}")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Lengths `(rows,)`, summed in float64: squares of small or large float32 numbers leave its range."""
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return np.sqrt(squares)
+
+
+def _plain_ids(values: list[Any]) -> NDArray[Any]:
+    if all(isinstance(value, str) for value in values):
+        return np.array(values, dtype=str)
+    if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values):
+        return np.array(values)
+    raise VectorError("ids must all be strings or all be integers, without nulls")
+
+
+def _check_labels(labels: NDArray[Any], rows: int) -> NDArray[Any]:
+    labels = np.asarray(labels)
+    if labels.shape != (rows,):
+        raise VectorError(f"labels of shape {labels.shape} for {rows} vectors")
+    if labels.dtype.kind == "O" and any(label is None for label in labels):
+        raise VectorError(f"{sum(label is None for label in labels)} of {rows} labels are null")
+    return labels.astype(str)
+
+
+def _which_space(stored: bytes | str | None, given: Space | None) -> Space:
     if stored is None:
-        raise SpaceError(f"{where} does not say which space its vectors are of: pass the space")
+        if given is None:
+            raise SpaceError("nothing says which space these vectors are of: pass the space")
+        return given
     try:
-        return Space.model_validate_json(stored)
+        found = Space.model_validate_json(stored)
     except ValidationError as error:
-        raise SpaceError(f"{where} holds a space card that cannot be read: {error.errors()[0]['msg']}") from error
+        raise SpaceError(f"the space card cannot be read: {error.errors()[0]['msg']}") from error
+    if given is not None:
+        require_same(found, given, "stored vectors")
+    return given or found
+
+
+def _write_parquet(embeddings: Embeddings, path: Path) -> None:
+    pq.write_table(embeddings.to_arrow(), path)
+
+
+def _write_npz(embeddings: Embeddings, path: Path) -> None:
+    arrays = {
+        "ids": embeddings.ids,
+        "vectors": embeddings.vectors,
+        "space": np.array(embeddings.space.model_dump_json()),
+    }
+    if embeddings.labels is not None:
+        arrays["labels"] = embeddings.labels
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _read_parquet(path: Path, space: Space | None) -> Embeddings:
-    return Embeddings.from_arrow(pq.read_table(path), space)
+    return Embeddings.from_arrow(pq.read_table(path, partitioning=None), space)
 
 
 def _read_npz(path: Path, space: Space | None) -> Embeddings:
-    with np.load(path, allow_pickle=False) as file:
-        stored = str(file["space"]) if "space" in file else None
-        labels = file["labels"] if "labels" in file else None
-        return Embeddings(file["ids"], file["vectors"], space or _parse_space(stored, path.name), labels)
+    arrays = read_arrays(path)
+    if not {"ids", "vectors"} <= set(arrays):
+        raise VectorError(f"expected arrays 'ids' and 'vectors', found {', '.join(arrays) or 'none'}")
+    stored = str(arrays["space"]) if "space" in arrays else None
+    return Embeddings(arrays["ids"], arrays["vectors"], _which_space(stored, space), arrays.get("labels"))
 
 
 def _read_npy(path: Path, space: Space | None) -> Embeddings:
-    vectors = np.load(path, allow_pickle=False)
-    return Embeddings(np.arange(len(vectors)), vectors, space or _parse_space(None, path.name))
+    vectors = np.lib.format.open_memmap(path, mode="r")
+    ids = np.arange(len(vectors) if vectors.ndim else 0)
+    return Embeddings(ids, np.array(vectors), _which_space(None, space))
 
 
 def _first_line(error: Exception) -> str:

@@ -22,23 +22,29 @@ def claim(directory: Path, settings: dict[str, Any]) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         found = _read(directory)
-        if found is None and any(directory.iterdir()):
+        if found is None and any(entry.name != _part(FILE) for entry in directory.iterdir()):
             raise RunError(f"{directory} holds files of something else: choose another --out")
         if found is None:
             write_json(directory / FILE, resolved)
     except OSError as error:
         raise RunError(f"{directory} cannot be written ({error.strerror}): choose another --out") from error
     if found is not None and found != resolved:
-        raise RunError(f"{directory} holds a run with {_difference(found, resolved)}: choose another --out, or delete it")
+        difference = _difference(found, resolved)
+        raise RunError(f"{directory} holds a run with {difference}: choose another --out, or delete it")
     if not os.access(directory, os.W_OK):
         raise RunError(f"{directory} cannot be written (no permission): choose another --out")
 
 
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401  (any JSON)
     """Write JSON by renaming a finished file, so that a kill leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(_part(path.name))
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     temporary.replace(path)
+
+
+def _part(name: str) -> str:
+    """Name of a file that is not finished yet; a kill may leave it behind."""
+    return name + ".part"
 
 
 def _read(directory: Path) -> dict[str, Any] | None:

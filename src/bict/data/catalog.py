@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from bict.data.folder import load_folder
 from bict.data.glyphs import load_glyphs
 from bict.data.images import ImageSet
 from bict.data.omniglot import load_omniglot
-from bict.data.splits import PARTS, SplitPlan, draw_splits
+from bict.data.splits import PARTS, Scenario, SplitPlan, draw_splits
 from bict.errors import SettingsError, UnknownName
 
 Progress = Callable[[int, int], None]
@@ -36,13 +39,12 @@ class DataAddress:
         """Read an address; the part and the keys of `SplitPlan` (with - for _) are optional.
 
         Raises:
-            UnknownName: an unknown part or key, with the nearest valid one.
+            UnknownName: an unknown part, key or scenario, with the nearest valid one.
             SettingsError: a value that cannot be used.
         """
-        if Path(text).exists() or text in DATASETS:
-            return cls(text, default_part)
-        head, *pairs = text.split(",")
-        name, _, part = head.partition(":")
+        name = _longest_name(text)
+        part, *pairs = text[len(name) :].split(",")
+        part = part.removeprefix(":")
         if part and part not in PARTS:
             raise UnknownName(f"part of {name}", part, PARTS)
         return cls(name, part or default_part, _parse_plan(pairs))
@@ -59,8 +61,8 @@ def load_images(
     """
     if name in DATASETS:
         return DATASETS[name](root, progress)
-    path = root / name if root is not None and not Path(name).exists() else Path(name)
-    if not path.exists():
+    path = root / name if name and root is not None and not _exists(name) else Path(name)
+    if not name or not _exists(path):
         raise UnknownName("data set (and no such path)", name, DATASETS)
     return load_folder(path, strict=strict, progress=progress)
 
@@ -73,22 +75,41 @@ def load_part(
     return images if address.part == "all" else images.take(draw_splits(images, address.plan).rows(address.part))
 
 
+def _longest_name(text: str) -> str:
+    """The longest start of an address that names data, whose path may hold `:` and `,`; else the text before either."""
+    ends = [found.start() for found in re.finditer("[:,]", text)] + [len(text)]
+    for end in reversed(ends):
+        if text[:end] in DATASETS or (end and _exists(text[:end])):
+            return text[:end]
+    return text[: ends[0]]
+
+
+def _exists(path: str | Path) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long for a path
+        return False
+
+
 def _parse_plan(pairs: list[str]) -> SplitPlan:
     values = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         field = key.strip().replace("-", "_")
         if field not in SplitPlan.model_fields:
-            raise UnknownName(
-                "key of the data address", key, [name.replace("_", "-") for name in SplitPlan.model_fields]
-            )
+            keys = [name.replace("_", "-") for name in SplitPlan.model_fields]
+            raise UnknownName("key of the data address", key, keys)
         if not equals:
             raise SettingsError(f"{key!r} in the data address needs a value: {key}=...")
-        values[field] = value
+        values[field] = value.strip()
     try:
         return SplitPlan.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise SettingsError(
-            f"data address, {problem['loc'][0]}={problem['input']}: {problem['msg'].lower()}"
-        ) from error
+        raise _refusal(error.errors()[0]) from error
+
+
+def _refusal(problem: ErrorDetails) -> SettingsError | UnknownName:
+    key, found = str(problem["loc"][0]).replace("_", "-"), problem["input"]
+    if problem["type"] == "literal_error":
+        return UnknownName(f"{key} in the data address", found, get_args(Scenario))
+    return SettingsError(f"data address, {key}={found}: {problem['msg'].lower()}")

@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from PIL import Image
 
-from bict.data.images import UNREADABLE, FilePixels, ImageSet
+from bict.data.images import FilePixels, ImageSet, photo_problem, quiet_decoding
 from bict.errors import DataError, UnknownName
 
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -31,7 +30,8 @@ def load_folder(path: Path, *, strict: bool = False, progress: Progress | None =
     Raises:
         DataError: nothing is there, no image can be read, or with `strict` any image cannot be read.
     """
-    entries = sorted(_manifest(path) if path.suffix in MANIFESTS else _class_folders(path))
+    path = path.resolve()
+    entries = sorted(_class_folders(path) if path.is_dir() else _manifest(path))
     if not entries:
         raise DataError(f"{path} holds no images: expected one folder per class, or a .csv or .parquet manifest")
     problems = _problems([entry[1] for entry in entries], progress)
@@ -41,57 +41,64 @@ def load_folder(path: Path, *, strict: bool = False, progress: Progress | None =
     good = [entry for entry, problem in zip(entries, problems, strict=True) if not problem]
     ids, paths, labels, parts = zip(*good, strict=True)
     columns = (np.array(ids), np.array(labels), np.array(parts))
-    return ImageSet(path.stem, "photos", *columns, FilePixels(paths), skipped)
+    name = path.name if path.is_dir() else path.stem
+    return ImageSet(name, "photos", *columns, FilePixels(paths), skipped)
 
 
 def _class_folders(path: Path) -> Iterable[Entry]:
-    if not path.is_dir():
-        raise DataError(f"{path} is neither a folder nor a .csv or .parquet manifest")
+    """Files below the class folders; hidden files and all in hidden folders are left alone."""
     for file in path.glob("*/**/*"):
-        if file.is_file() and not file.name.startswith("."):
-            inside = file.relative_to(path)
+        inside = file.relative_to(path)
+        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
             yield inside.as_posix(), file, inside.parts[0], ""
 
 
 def _manifest(path: Path) -> Iterable[Entry]:
     table = _read_manifest(path)
-    names = table.column_names
-    for name in names:
-        if name not in COLUMNS:
-            raise UnknownName(f"column of {path.name}", name, COLUMNS)
-    for name in ("path", "label"):
-        if name not in names:
-            raise DataError(f"{path} has no column {name!r}: found {', '.join(names)}")
-    splits = table["split"].to_pylist() if "split" in names else [""] * len(table)
+    splits = table["split"].to_pylist() if "split" in table.column_names else [""] * len(table)
     seen = set()
-    for number, (file, label, split) in enumerate(
-        zip(table["path"].to_pylist(), table["label"].to_pylist(), splits, strict=True), 1
-    ):
-        if not file or not label:
+    rows = zip(table["path"].to_pylist(), table["label"].to_pylist(), splits, strict=True)
+    for number, (file, label, split) in enumerate(rows, 1):
+        if not (file or "").strip() or not (label or "").strip():
             raise DataError(f"{path}, row {number}: path and label must not be empty")
         if (split or "") not in SPLITS:
             raise UnknownName(f"split in {path.name}, row {number}:", split, SPLITS[:-1])
-        if file in seen:
+        target = path.parent / file
+        if target in seen:
             raise DataError(f"{path}, row {number}: {file} is listed twice")
-        seen.add(file)
-        yield file, path.parent / file, label, split or ""
+        seen.add(target)
+        yield file, target, label, split or ""
 
 
 def _read_manifest(path: Path) -> pa.Table:
-    text = pa_csv.ConvertOptions(column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True)
+    """The columns of a manifest, all strings; an empty field of a CSV is "", and a label may well be "NA" or "007"."""
+    if path.suffix.lower() not in MANIFESTS:
+        raise DataError(f"{path} is neither a folder nor a .csv or .parquet manifest")
+    text = pa_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string()), strings_can_be_null=False)
     try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-            return table.cast(pa.schema([pa.field(name, pa.string()) for name in table.column_names]))
-        return pa_csv.read_csv(path, convert_options=text)
+        csv = path.suffix.lower() == ".csv"
+        table = pa_csv.read_csv(path, convert_options=text) if csv else pq.read_table(path, partitioning=None)
+        _check_columns(path, table.column_names)
+        return table.cast(pa.schema([pa.field(name, pa.string()) for name in table.column_names]))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as a manifest: {str(error).splitlines()[0]}") from error
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
+    for name in names:
+        if name not in COLUMNS:
+            raise UnknownName(f"column of {path.name}", name, COLUMNS)
+        if names.count(name) > 1:
+            raise DataError(f"{path} has {names.count(name)} columns {name!r}, expected one")
+    for name in ("path", "label"):
+        if name not in names:
+            raise DataError(f"{path} has no column {name!r}: found {', '.join(names)}")
 
 
 def _problems(paths: list[Path], progress: Progress | None) -> list[str]:
     """What is wrong with each file, or "" where it decodes."""
     problems = []
-    with ThreadPoolExecutor() as pool:
+    with quiet_decoding(), ThreadPoolExecutor() as pool:
         for done, problem in enumerate(pool.map(_problem, paths), 1):
             problems.append(problem)
             if progress is not None and (done % 100 == 0 or done == len(paths)):
@@ -100,13 +107,4 @@ def _problems(paths: list[Path], progress: Progress | None) -> list[str]:
 
 
 def _problem(path: Path) -> str:
-    if path.suffix.lower() not in ENDINGS:
-        return "no image file"
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except FileNotFoundError:
-        return "no such file"
-    except UNREADABLE as error:
-        return type(error).__name__ if not str(error) else "truncated or no image"
-    return ""
+    return photo_problem(path) if path.suffix.lower() in ENDINGS else "no image file"

@@ -5,11 +5,13 @@ A class is a character, an image is that character in one of 16 faces, slightly 
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, features
 from platformdirs import user_cache_path
 
+from bict.arrays import read_arrays
 from bict.data.images import ArrayPixels, ImageSet
 from bict.spaces import fingerprint
 
@@ -42,7 +45,9 @@ def load_glyphs(seed: int = 0, progress: Progress | None = None, cache: Path | N
     About 2,200 classes and 30,000 images of 32x32, ink bright on black.
     """
     folder = cache or user_cache_path("bict")
-    versions = "|".join([RECIPE, str(seed), mpl.__version__, PIL.__version__, str(features.version("freetype2"))])
+    layout = f"raqm {features.check('raqm')}"
+    freetype = str(features.version("freetype2"))
+    versions = "|".join([RECIPE, str(seed), mpl.__version__, PIL.__version__, freetype, layout])
     path = folder / f"glyphs-{fingerprint(versions.encode())[:12]}.npz"
     stored = _read_cache(path)
     if stored is None:
@@ -59,10 +64,10 @@ def render_glyphs(seed: int, progress: Progress | None = None) -> tuple[NDArray[
     characters = _characters(faces)
     fonts = {name: ImageFont.truetype(str(path), FONT_SIZE) for name, path in faces.items()}
     clean: dict[int, dict[str, NDArray[np.uint8]]] = {}
-    for done, (code, names) in enumerate(characters.items()):
+    for done, (code, names) in enumerate(characters.items(), 1):
         drawn = {name: _draw(chr(code), fonts[name]) for name in names}
         clean[code] = {name: image for name, image in drawn.items() if image.max() > 0}
-        if progress is not None and done % 64 == 0:
+        if progress is not None and (done % 64 == 0 or done == len(characters)):
             progress(done, len(characters))
     kept = _drop_lookalikes({code: images for code, images in clean.items() if len(images) >= MIN_FACES})
     ids = [f"U+{code:04X}/{name}" for code, images in kept.items() for name in images]
@@ -97,17 +102,17 @@ def _draw(character: str, font: ImageFont.FreeTypeFont) -> NDArray[np.uint8]:
 
 
 def _drop_lookalikes(clean: dict[int, dict[str, NDArray[np.uint8]]]) -> dict[int, dict[str, NDArray[np.uint8]]]:
-    """Leave out a character drawn with the same bitmap as an earlier one in half of its faces, such as a Greek A."""
-    first_with: dict[tuple[str, bytes], int] = {}
-    kept = {}
+    """Leave out a character drawn with the same bitmaps as an earlier one in half of the faces, such as a Greek A."""
+    drawn_by: dict[tuple[str, bytes], list[int]] = {}
+    kept: dict[int, dict[str, NDArray[np.uint8]]] = {}
     for code, images in clean.items():
         keys = [(name, image.tobytes()) for name, image in images.items()]
-        owners = [first_with[key] for key in keys if key in first_with]
-        if owners and max(owners.count(owner) for owner in set(owners)) * 2 >= len(keys):
+        shared = Counter(other for key in keys for other in drawn_by.get(key, ()))
+        if any(2 * count >= min(len(images), len(kept[other])) for other, count in shared.items()):
             continue
         kept[code] = images
         for key in keys:
-            first_with.setdefault(key, code)
+            drawn_by.setdefault(key, []).append(code)
     return kept
 
 
@@ -125,24 +130,30 @@ def _jitter(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         offset_y = centre - sin * centre - cos * centre - shifts[row, 1]
         inverse = (cos, -sin, offset_x, sin, cos, offset_y)
         picture = Image.fromarray(image)
-        moved[row] = picture.transform(picture.size, Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
+        turned = picture.transform(picture.size, Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
+        moved[row] = np.asarray(turned)
     return moved
 
 
 def _read_cache(path: Path) -> tuple[NDArray[np.uint8], NDArray[Any]] | None:
+    """What was cached, or None where the file is absent or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["images"], file["ids"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        arrays = read_arrays(path)
+    except (OSError, ValueError):
         return None
+    images, ids = arrays.get("images"), arrays.get("ids")
+    if images is None or ids is None or images.dtype != np.uint8 or ids.dtype.kind != "U":
+        return None
+    return (images, ids) if len(ids) and images.shape == (len(ids), SIZE, SIZE) else None
 
 
 def _write_cache(path: Path, images: NDArray[np.uint8], ids: NDArray[Any]) -> None:
     """Cache by renaming a finished file; a cache folder that cannot be written costs only the time."""
-    temporary = path.with_suffix(".tmp.npz")
+    temporary = path.with_suffix(f".{os.getpid()}.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(temporary, images=images, ids=ids)
         temporary.replace(path)
     except OSError:
-        return
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

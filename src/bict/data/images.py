@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,17 +17,22 @@ from PIL import Image, ImageOps
 from bict.errors import DataError
 
 Kind = Literal["characters", "photos"]
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class PixelSource(Protocol):
     """Where pixels come from."""
 
-    channels: int
-    own_size: int
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for RGB."""
 
-    def read(self, rows: NDArray[Any], size: int) -> NDArray[np.uint8]:
-        """Pixels of the rows, `(rows, size, size, channels)` uint8."""
+    @property
+    def own_size(self) -> int:
+        """Image side in pixels that fits the data."""
+
+    def read(self, rows: NDArray[Any], size: int, channels: int) -> NDArray[np.uint8]:
+        """Pixels of the rows, `(rows, size, size, channels)` uint8, with 1 channel (grey) or 3 (RGB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +47,7 @@ class ImageSet:
         parts: `(images,)` "train", "evaluation", "query" or "gallery" where the data prescribes it, else "".
         source: reads the pixels.
         skipped: names of the unreadable images that were left out.
+        rows: `(images,)` where each image lies in the source; None where that is its own position.
     """
 
     name: str
@@ -53,19 +62,21 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def pixels(self, index: NDArray[Any], size: int) -> NDArray[np.uint8]:
-        """Pixels of some images of this set, `(images, size, size, channels)` uint8."""
-        return self.source.read(index if self.rows is None else self.rows[index], size)
+    def pixels(self, index: NDArray[Any], size: int, channels: int) -> NDArray[np.uint8]:
+        """Pixels of some images of this set, `(images, size, size, channels)` uint8, grey or RGB."""
+        return self.source.read(self._source_rows()[index], size, channels)
 
     def take(self, index: NDArray[Any]) -> ImageSet:
-        """The images selected by an index array, in its order; the pixels are shared."""
-        rows = np.asarray(index if self.rows is None else self.rows[index])
+        """The images selected by an index or boolean array, in its order; the pixels are shared."""
         picked = (self.ids[index], self.labels[index], self.parts[index])
-        return ImageSet(self.name, self.kind, *picked, self.source, self.skipped, rows)
+        return ImageSet(self.name, self.kind, *picked, self.source, self.skipped, self._source_rows()[index])
 
     def classes(self) -> list[str]:
         """Sorted class names."""
         return [str(name) for name in np.unique(self.labels)]
+
+    def _source_rows(self) -> NDArray[Any]:
+        return np.arange(len(self)) if self.rows is None else self.rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +91,13 @@ class ArrayPixels:
         """Height of the stored images."""
         return int(self.array.shape[1])
 
-    def read(self, rows: NDArray[Any], size: int) -> NDArray[np.uint8]:
+    def read(self, rows: NDArray[Any], size: int, channels: int) -> NDArray[np.uint8]:
         """Pixels of the rows; another size than the stored one is resampled."""
         picked = self.array[rows]
         if picked.shape[1:] != (size, size):
             resized = [np.asarray(Image.fromarray(image).resize((size, size))) for image in picked]
             picked = np.stack(resized) if resized else np.zeros((0, size, size), np.uint8)
-        return picked[..., None]
+        return np.repeat(picked[..., None], channels, axis=3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,23 +108,75 @@ class FilePixels:
     channels: int = 3
     own_size: int = 128
 
-    def read(self, rows: NDArray[Any], size: int) -> NDArray[np.uint8]:
+    def read(self, rows: NDArray[Any], size: int, channels: int) -> NDArray[np.uint8]:
         """Pixels of the rows, each photo scaled by its short side and cropped to the centre."""
         if not len(rows):
-            return np.zeros((0, size, size, 3), np.uint8)
-        return np.stack([read_photo(self.paths[row], size) for row in rows])
+            return np.zeros((0, size, size, channels), np.uint8)
+        with quiet_decoding(), ThreadPoolExecutor() as pool:
+            return np.stack(list(pool.map(lambda row: read_photo(self.paths[row], size, channels), rows)))
 
 
-def read_photo(path: Path, size: int) -> NDArray[np.uint8]:
-    """One photo as `(size, size, 3)` uint8: upright, short side scaled to `size`, centre crop.
+@contextmanager
+def quiet_decoding() -> Iterator[None]:
+    """Pillow's remarks are not for the caller: a photo decodes, or it is unreadable, as one of too many pixels is.
+
+    Enter it once around all decoding threads: the filters it sets belong to the whole process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def read_photo(path: Path, size: int, channels: int = 3) -> NDArray[np.uint8]:
+    """One photo as `(size, size, channels)` uint8: upright, short side scaled to `size`, centre crop.
+
+    What is transparent shows white, as in a viewer; 16 bits are scaled to 8.
 
     Raises:
-        DataError: the file is gone, truncated or no image.
+        DataError: the file is gone, truncated, too large or no image.
     """
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
-    except UNREADABLE as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
+        return _decode(path, size, channels)
+    except Exception as error:  # a damaged file fails in as many ways as Pillow has decoders
+        raise DataError(f"{path} cannot be read as an image: {_reason(error)}") from error
+
+
+def photo_problem(path: Path) -> str:
+    """Why a photo cannot be read, or "" where it can; decodes all of it, at the smallest scale."""
+    try:
+        _decode(path, 8, 3)
+    except Exception as error:  # as above
+        return _reason(error)
+    return ""
+
+
+def _decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+    mode = "L" if channels == 1 else "RGB"
+    with Image.open(path) as image:
+        image.draft(mode, (2 * size, 2 * size))
+        upright = _as_mode(ImageOps.exif_transpose(image), mode)
+        fitted = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(fitted, dtype=np.uint8).reshape(size, size, channels)
+
+
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    return image.convert(mode)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "no permission"
+    if isinstance(error, BOMBS):
+        return f"more than {Image.MAX_IMAGE_PIXELS} pixels"
+    return "truncated or no image"

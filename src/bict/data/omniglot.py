@@ -5,20 +5,22 @@ Lake, Salakhutdinov, Tenenbaum: "Human-level concept learning through probabilis
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bict.arrays import read_arrays
 from bict.data.images import ArrayPixels, ImageSet
 from bict.errors import DataError
 
 SIZE = 28
 FILE = "omniglot28.npz"
 PARTS = {"train": "b", "evaluation": "e"}
+Drawings = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def load_omniglot(root: Path | None = None) -> ImageSet:
@@ -43,30 +45,40 @@ def load_omniglot(root: Path | None = None) -> ImageSet:
     return ImageSet("omniglot", "characters", np.array(ids), np.array(labels), np.array(parts), source)
 
 
-def _read_packed(path: Path) -> dict[str, tuple[NDArray[np.uint8], NDArray[Any]]]:
+def _read_packed(path: Path) -> dict[str, Drawings]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            packed = {part: (file[f"x{key}"], file[f"y{key}"]) for part, key in PARTS.items()}
-        return {
-            part: (np.unpackbits(bits, axis=1)[:, : SIZE * SIZE].reshape(-1, SIZE, SIZE) * np.uint8(255), classes)
-            for part, (bits, classes) in packed.items()
-        }
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        arrays = read_arrays(path)
+        return {part: _unpack(arrays[f"x{key}"], arrays[f"y{key}"]) for part, key in PARTS.items()}
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is not the packed Omniglot file (xb, yb, xe, ye): {error}") from error
 
 
-def _fetch(folder: Path) -> dict[str, tuple[NDArray[np.uint8], NDArray[Any]]]:
+def _unpack(bits: NDArray[Any], classes: NDArray[Any]) -> Drawings:
+    """Drawings of 1 bit a pixel, `(images, 98)` uint8, with their classes `(images,)`."""
+    if bits.dtype != np.uint8 or bits.ndim != 2 or bits.shape[1] * 8 != SIZE * SIZE:
+        raise ValueError(f"expected (images, {SIZE * SIZE // 8}) uint8, found {bits.shape} {bits.dtype}")
+    if classes.dtype.kind not in "iu" or classes.shape != bits.shape[:1] or not len(classes) or classes.min() < 0:
+        raise ValueError(f"expected one class number for each of {len(bits)} images")
+    pixels = np.unpackbits(bits, axis=1).reshape(-1, SIZE, SIZE) * np.uint8(255)
+    return pixels, classes.astype(np.int64)
+
+
+def _fetch(folder: Path) -> dict[str, Drawings]:
     from torchvision.datasets import Omniglot  # noqa: PLC0415  (costs a second, and only this path needs it)
 
     drawn = {}
-    for part, background in (("train", True), ("evaluation", False)):
+    for part in PARTS:
         try:
-            original = Omniglot(str(folder), background=background, download=True)
+            original = Omniglot(str(folder), background=part == "train", download=True)
+            pixels, classes = zip(*((shrink(image), label) for image, label in original), strict=True)
         except (OSError, RuntimeError) as error:
+            with suppress(OSError):
+                (folder / "omniglot-py").rmdir()  # torchvision leaves it behind empty
+            problem = str(error).splitlines()[0]
             raise DataError(
-                f"no {FILE} in {folder.absolute()} and Omniglot cannot be fetched ({error}): name its folder with --data-root"
+                f"no {FILE} in {folder.absolute()} and Omniglot cannot be fetched ({problem}): "
+                "name the folder that holds it with --data-root"
             ) from error
-        pixels, classes = zip(*((shrink(image), label) for image, label in original), strict=True)
         drawn[part] = (np.stack(pixels), np.array(classes))
     return drawn
 

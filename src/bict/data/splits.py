@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bict.data.images import ImageSet
-from bict.errors import DataError
+from bict.errors import DataError, UnknownName
 
 Scenario = Literal["extended-class", "extended-data"]
 PARTS = ("train", "old-train", "query", "gallery", "evaluation", "all")
@@ -27,10 +27,10 @@ class SplitPlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenario: Scenario = "extended-class"
-    old_share: float = Field(0.3, gt=0, le=1)
-    evaluation_share: float = Field(0.4, gt=0, lt=1)
-    queries_per_class: int = Field(2, ge=1)
-    seed: int = Field(0, ge=0)
+    old_share: float = Field(default=0.3, gt=0, le=1)
+    evaluation_share: float = Field(default=0.4, gt=0, lt=1)
+    queries_per_class: int = Field(default=2, ge=1)
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,13 @@ class Splits:
     gallery: NDArray[np.int64]
 
     def rows(self, part: str) -> NDArray[np.int64]:
-        """Sorted rows of a part: one of `PARTS`."""
+        """Sorted rows of a part: one of `PARTS`.
+
+        Raises:
+            UnknownName: another part.
+        """
+        if part not in PARTS:
+            raise UnknownName("part", part, PARTS)
         if part == "evaluation":
             return np.union1d(self.query, self.gallery)
         if part == "all":
@@ -67,33 +73,27 @@ def draw_splits(images: ImageSet, plan: SplitPlan) -> Splits:
 
 
 def _is_training(images: ImageSet, plan: SplitPlan, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """By the data's own split where it has one; other classes are drawn. No class is on both sides."""
-    training = images.parts == "train"
-    open_rows = images.parts == ""
-    names = np.unique(images.labels[open_rows])
+    """By the data's own split where it has one, for whole classes; other classes are drawn."""
     _require_classes(images.labels, "all", 2)
-    if len(names):
-        drawn = rng.permutation(names)
-        for_training = drawn[max(1, round(len(drawn) * plan.evaluation_share)) :]
-        training |= open_rows & np.isin(images.labels, for_training)
-    shared = np.intersect1d(images.labels[training], images.labels[~training])
+    open_rows = images.parts == ""
+    official = images.parts == "train"
+    held = ~open_rows & ~official
+    shared = np.intersect1d(images.labels[official], images.labels[held])
     if len(shared):
-        raise DataError(
-            f"{len(shared)} classes are in the training and the evaluation part, the first is {shared[0]!r}"
-        )
-    return training
+        raise DataError(f"{len(shared)} classes are in the training and the evaluation part, the first is {shared[0]}")
+    drawn = rng.permutation(np.unique(images.labels[~np.isin(images.labels, images.labels[~open_rows])]))
+    for_training = drawn[max(1, round(len(drawn) * plan.evaluation_share)) :]
+    return np.isin(images.labels, np.union1d(images.labels[official], for_training))
 
 
 def _query_and_gallery(
     images: ImageSet, rows: NDArray[np.int64], plan: SplitPlan, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The sides the data prescribes; elsewhere some images of each class become queries and the others the gallery."""
-    is_query = images.parts[rows] == "query"
-    undecided = np.isin(images.parts[rows], ["", "evaluation"])
-    for name in np.unique(images.labels[rows[undecided]]):
-        members = np.flatnonzero(undecided & (images.labels[rows] == name))
+    is_query = images.parts == "query"
+    for members in _by_class(images.labels, rows[np.isin(images.parts[rows], ["", "evaluation"])]):
         is_query[rng.permutation(members)[: min(plan.queries_per_class, len(members) - 1)]] = True
-    query, gallery = rows[is_query], rows[~is_query]
+    query, gallery = rows[is_query[rows]], rows[~is_query[rows]]
     if not len(np.intersect1d(images.labels[query], images.labels[gallery])):
         raise DataError("no evaluation class has both a query and a gallery image: give each class at least 2 images")
     return query, gallery
@@ -102,18 +102,26 @@ def _query_and_gallery(
 def _old_rows(
     labels: NDArray[Any], train: NDArray[np.int64], plan: SplitPlan, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    names = np.unique(labels[train])
     if plan.scenario == "extended-class":
+        names = np.unique(labels[train])
         seen = rng.permutation(names)[: max(2, round(len(names) * plan.old_share))]
         return train[np.isin(labels[train], seen)]
-    drawn = []
-    for name in names:
-        members = train[labels[train] == name]
-        drawn.append(rng.permutation(members)[: max(1, round(len(members) * plan.old_share))])
+    drawn = [
+        rng.permutation(members)[: max(1, round(len(members) * plan.old_share))] for members in _by_class(labels, train)
+    ]
     return np.sort(np.concatenate(drawn))
 
 
+def _by_class(labels: NDArray[Any], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows of each class, ascending, classes sorted by name."""
+    if not len(rows):
+        return []
+    names = labels[rows]
+    order = np.argsort(names, kind="stable")
+    return np.split(rows[order], np.flatnonzero(names[order][1:] != names[order][:-1]) + 1)
+
+
 def _require_classes(labels: NDArray[Any], what: str, least: int) -> None:
-    names = np.unique(labels)
-    if len(names) < least:
-        raise DataError(f"{what} images have {len(names)} classes, at least {least} are needed")
+    found = len(np.unique(labels))
+    if found < least:
+        raise DataError(f"{what} images have {found} classes, at least {least} are needed")

@@ -14,13 +14,18 @@ from bict.errors import UnknownName
 
 
 def softmax(classes: int, dim: int, scale: float, _margin: float) -> nn.Module:
-    """Cross-entropy of `scale * cos(z, w)`. Zhai, Wu: "Classification is a Strong Baseline for Deep Metric Learning", 2019."""
-    return losses.NormalizedSoftmaxLoss(classes, dim, temperature=1 / scale)
+    """Cross-entropy of `scale * cos(z, w)`.
+
+    Zhai, Wu: "Classification is a Strong Baseline for Deep Metric Learning", BMVC 2019, arXiv 1811.12649.
+    """
+    loss: nn.Module = losses.NormalizedSoftmaxLoss(classes, dim, temperature=1 / scale)
+    return loss
 
 
 def cosface(classes: int, dim: int, scale: float, margin: float) -> nn.Module:
     """Cross-entropy of `scale * (cos(z, w) - margin [own class])`. Wang et al.: "CosFace", CVPR 2018 (margin .35)."""
-    return losses.CosFaceLoss(classes, dim, margin=margin, scale=scale)
+    loss: nn.Module = losses.CosFaceLoss(classes, dim, margin=margin, scale=scale)
+    return loss
 
 
 def arcface(classes: int, dim: int, scale: float, margin: float) -> nn.Module:
@@ -28,7 +33,8 @@ def arcface(classes: int, dim: int, scale: float, margin: float) -> nn.Module:
 
     Deng et al.: "ArcFace", CVPR 2019 (margin .5, scale 64); landmark retrieval commonly uses .3 and 30.
     """
-    return losses.ArcFaceLoss(classes, dim, margin=math.degrees(margin), scale=scale)
+    loss: nn.Module = losses.ArcFaceLoss(classes, dim, margin=math.degrees(margin), scale=scale)
+    return loss
 
 
 CLASSIFICATION_LOSSES: dict[str, Callable[[int, int, float, float], nn.Module]] = {
@@ -51,5 +57,5 @@ def build_classification(name: str, classes: int, dim: int, *, scale: float, mar
 
 def classifier_of(loss: nn.Module) -> torch.Tensor:
     """The unit rows `(classes, dim)` of a classification loss's classifier."""
-    weight: torch.Tensor = loss.W
-    return functional.normalize(weight.detach().T, dim=1)
+    weight = loss.get_parameter("W").detach()
+    return functional.normalize(weight.T, dim=1).contiguous()

@@ -6,7 +6,9 @@ import torch
 from torch.nn import functional
 
 
-def contrastive(new: torch.Tensor, labels: torch.Tensor, old: torch.Tensor, *, temperature: float = 0.05) -> torch.Tensor:
+def contrastive(
+    new: torch.Tensor, labels: torch.Tensor, old: torch.Tensor, *, temperature: float = 0.05
+) -> torch.Tensor:
     """Tell the own old vector from old vectors of other classes.
 
     `-log( exp(z_i o_i / t) / (exp(z_i o_i / t) + sum_{j: y_j != y_i} exp(z_i o_j / t)) )`, mean over the batch. Other

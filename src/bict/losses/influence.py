@@ -6,7 +6,9 @@ import torch
 from torch.nn import functional
 
 
-def influence(new: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, *, scale: float = 30.0) -> torch.Tensor:
+def influence(
+    new: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, *, scale: float = 30.0
+) -> torch.Tensor:
     """Classify new vectors with the frozen old classifier: `-log softmax(scale * z P')[label]`, mean over the batch.
 
     Shen, Xiong, Xia, Soatto: "Towards Backward-Compatible Representation Learning", CVPR 2020, arXiv 2003.11942,
@@ -33,6 +35,6 @@ def old_prototypes(
         labels: `(images,)` class indices of those images.
         classes: number of classes.
     """
-    sums = torch.zeros(classes, vectors.shape[1], dtype=vectors.dtype).index_add_(0, labels, vectors)
+    sums = vectors.new_zeros(classes, vectors.shape[1]).index_add_(0, labels, vectors)
     means = functional.normalize(sums, dim=1)
     return torch.where((seen >= 0)[:, None], classifier[seen.clamp(min=0)], means)

@@ -32,10 +32,11 @@ def embed_batches(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = model.encoder.to(device).eval()
+    preprocessing = model.card.preprocessing
     step = batch_size or (512 if images.kind == "characters" else 16)
     for start in range(0, len(images), step):
         rows = np.arange(start, min(start + step, len(images)))
-        yield encode(model, encoder, images.pixels(rows, model.card.preprocessing.size))
+        yield encode(model, encoder, images.pixels(rows, preprocessing.size, preprocessing.channels))
         progress(int(rows[-1]) + 1, len(images))
 
 

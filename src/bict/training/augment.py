@@ -48,8 +48,9 @@ def augment(unit: torch.Tensor, how: Augmentation, generator: torch.Generator) -
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     across = torch.stack([mirror * cos, shear * cos - sin, draw(2 * how.shift)], dim=1)
     down = torch.stack([mirror * sin, shear * sin + cos, draw(2 * how.shift)], dim=1)
-    grid = functional.affine_grid(torch.stack([across, down], dim=1).to(unit.device), list(unit.shape), align_corners=False)
-    moved = functional.grid_sample(unit, grid, padding_mode="border", align_corners=False)
+    change = torch.stack([across, down], dim=1).to(unit.device)
+    grid = functional.affine_grid(change, list(unit.shape), align_corners=False)
+    moved = functional.grid_sample(unit, grid, padding_mode="border", align_corners=False).clamp(0, 1)
     if not how.light:
         return moved
     contrast = (1 + draw(how.light)).view(-1, 1, 1, 1).to(unit.device)

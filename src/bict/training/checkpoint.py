@@ -16,14 +16,24 @@ FILE = "checkpoint.safetensors"
 
 
 def save_checkpoint(directory: Path, trainee: Trainee) -> None:
-    """Write weights, optimizer state and history by renaming a finished file."""
+    """Write weights, optimizer state and history by renaming a finished file.
+
+    Raises:
+        RunError: the directory cannot be written any more; the checkpoint before this one is kept.
+    """
     tensors = {f"encoder.{name}": value for name, value in trainee.encoder.state_dict().items()}
     tensors |= {f"classification.{name}": value for name, value in trainee.classification.state_dict().items()}
     for number, state in trainee.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     temporary = directory / f"{FILE}.part"
-    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"history": json.dumps(trainee.history)})
-    temporary.replace(directory / FILE)
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    try:
+        save_file(tensors, temporary, {"history": json.dumps(trainee.history)})
+        temporary.replace(directory / FILE)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{directory} cannot be written ({_first_line(error)}): free it, then go on with --resume"
+        ) from error
 
 
 def load_checkpoint(directory: Path, trainee: Trainee) -> None:
@@ -36,13 +46,18 @@ def load_checkpoint(directory: Path, trainee: Trainee) -> None:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-            history = json.loads(file.metadata()["history"])
+            trainee.history[:] = json.loads(file.metadata()["history"])
         trainee.encoder.load_state_dict(_under("encoder", tensors))
         trainee.classification.load_state_dict(_under("classification", tensors))
         _load_optimizer(trainee.optimizer, _under("optimizer", tensors))
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise RunError(f"{path} cannot be resumed ({str(error).splitlines()[0]}): delete {directory} and train again") from error
-    trainee.history[:] = history
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be resumed ({_first_line(error)}): delete {directory} and train again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DataLoaderConfiguration
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from bict.data.images import ImageSet
+from bict.errors import SettingsError
 from bict.losses import OldView, backward_loss
-from bict.models import Model, Preprocessing
+from bict.models import Encoder, Model, Preprocessing
+from bict.progress import Progress, silent
 from bict.training.augment import AUGMENTATIONS, augment
+from bict.training.picture import shown_to
+from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
 
 WARM_UP = 0.15
@@ -25,18 +29,19 @@ WARM_UP = 0.15
 class PixelBatches(Dataset[tuple[Any, Any]]):
     """Whole batches of an image set: pixels `(batch, size, size, channels)` uint8 and class indices `(batch,)`."""
 
-    def __init__(self, images: ImageSet, labels: torch.Tensor, size: int) -> None:
-        self.images, self.labels, self.size = images, labels, size
+    def __init__(self, images: ImageSet, labels: torch.Tensor, preprocessing: Preprocessing) -> None:
+        self.images, self.labels, self.preprocessing = images, labels, preprocessing
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitems__(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """A whole batch at once, which the loader prefers to row by row."""
-        return torch.from_numpy(self.images.pixels(np.array(rows), self.size)), self.labels[rows]
+        pixels = self.images.pixels(np.array(rows), self.preprocessing.size, self.preprocessing.channels)
+        return torch.from_numpy(pixels), self.labels[rows]
 
 
-def _as_they_come(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def _as_they_come(batch: Any) -> Any:  # noqa: ANN401  (the loader's type is a list, `__getitems__` gives a tuple)
     return batch
 
 
@@ -44,7 +49,7 @@ def _as_they_come(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tenso
 class Trainee:
     """What changes during training."""
 
-    encoder: nn.Module
+    encoder: Encoder
     classification: nn.Module
     optimizer: torch.optim.Optimizer
     history: list[dict[str, float]] = field(default_factory=list)
@@ -77,12 +82,29 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def accelerator() -> Accelerator:
-    """One device or several, as `accelerate launch` says; mixed precision on a GPU."""
-    return Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
+    """One device or several, as `accelerate launch` says; several share each batch."""
+    return Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+
+
+def check_batch(size: int, processes: int) -> None:
+    """Refuse a batch that cannot be split into equal shares of at least two images.
+
+    Raises:
+        SettingsError: too small, or no multiple of the number of processes.
+    """
+    if size % processes or size < 2 * processes:
+        raise SettingsError(
+            f"batch_size = {size} cannot be split over {processes} processes: "
+            f"choose a multiple of {processes}, at least {2 * processes}"
+        )
 
 
 class Loop:
-    """Epochs over one image set; each epoch's randomness depends on the seed and its number alone."""
+    """Epochs over one image set; each epoch's randomness depends on the seed and its number alone.
+
+    On a GPU the encoders run in bfloat16, and the losses in float32. With several processes each takes its share of
+    every batch: batch normalisation and the contrastive loss then see that share alone.
+    """
 
     def __init__(
         self,
@@ -91,6 +113,7 @@ class Loop:
         labels: torch.Tensor,
         preprocessing: Preprocessing,
         settings: TrainSettings,
+        *,
         backward: Backward | None = None,
     ) -> None:
         self.trainee, self.settings, self.preprocessing, self.backward = trainee, settings, preprocessing, backward
@@ -98,34 +121,50 @@ class Loop:
         self.order = torch.Generator()
         self.draw = torch.Generator()
         self.accelerator = accelerator()
-        batches = PixelBatches(images, labels, preprocessing.size)
-        sampler = RandomSampler(batches, generator=self.order)
-        loader = DataLoader(batches, settings.batch_size, sampler=sampler, collate_fn=_as_they_come)
-        self.loader = self.accelerator.prepare(loader)
+        self.loader = self._loader(PixelBatches(images, labels, preprocessing))
         prepared = self.accelerator.prepare(trainee.encoder, trainee.classification, trainee.optimizer)
         self.encoder, self.classification, self.optimizer = prepared
         self.old = None if backward is None else backward.model.encoder.to(self.accelerator.device).eval()
         self.backward_loss = backward_loss(settings.backward_loss)
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train epoch `epoch` (from 0) and return its mean losses and its seconds."""
+    def _loader(self, batches: PixelBatches) -> DataLoader[tuple[Any, Any]]:
+        """Shuffled batches; a last one of a single image is left out, batch normalisation cannot train on it."""
+        size = self.settings.batch_size
+        sampler = RandomSampler(batches, generator=self.order)
+        single = len(batches) % size == 1
+        loader = DataLoader(batches, size, sampler=sampler, collate_fn=_as_they_come, drop_last=single)
+        prepared: DataLoader[tuple[Any, Any]] = self.accelerator.prepare(loader)
+        return prepared
+
+    def run_epoch(self, epoch: int, progress: Progress = silent) -> dict[str, float]:
+        """Train epoch `epoch` (from 0) and return its mean losses, over all processes, and its seconds."""
         began = time.perf_counter()
-        self.order.manual_seed(self.settings.seed * 10_007 + epoch)
-        self.draw.manual_seed(self.settings.seed * 10_007 + epoch + self.accelerator.process_index * 1_000_003)
-        self.encoder.train()
-        sums = torch.zeros(3)
-        for step, (pixels, labels) in enumerate(self.loader):
-            self._set_rate(epoch, step)
-            sums += self._step(pixels, labels)
-        loss, classification, backward = (sums / max(1, len(self.loader))).tolist()
+        seed = self.settings.seed * 10_007 + epoch
+        own_seed = seed + self.accelerator.process_index * 1_000_003
+        self.order.manual_seed(seed)
+        self.draw.manual_seed(own_seed)
+        with own_randomness(own_seed):
+            sums = self._run_steps(epoch, progress)
+        means = self.accelerator.reduce(sums / len(self.loader), reduction="mean")
+        loss, classification, backward = means.tolist()
         record = {"epoch": epoch + 1, "loss": loss, "classification": classification, "backward": backward}
         record["seconds"] = time.perf_counter() - began
         self.trainee.history.append(record)
         return record
 
-    def _set_rate(self, epoch: int, step: int) -> None:
+    def _run_steps(self, epoch: int, progress: Progress) -> torch.Tensor:
+        """Sums of loss, classification and backward loss `(3,)` over the steps of an epoch."""
+        self.encoder.train()
+        sums = torch.zeros(3, device=self.accelerator.device)
         steps = len(self.loader)
-        rate = learning_rate(epoch * steps + step, self.settings.epochs * steps, self.settings.learning_rate)
+        for step, (pixels, labels) in enumerate(self.loader):
+            self._set_rate(epoch * steps + step)
+            sums += self._step(pixels, labels)
+            progress(epoch * steps + step + 1, self.settings.epochs * steps)
+        return sums
+
+    def _set_rate(self, step: int) -> None:
+        rate = learning_rate(step, self.settings.epochs * len(self.loader), self.settings.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
@@ -134,22 +173,27 @@ class Loop:
         if self.augmentation is not None:
             unit = augment(unit, self.augmentation, self.draw)
         unit = unit.contiguous(memory_format=torch.channels_last)
-        with self.accelerator.autocast():
-            vectors = self.encoder(self.preprocessing.normalise(unit)).float()
-            classification = self.classification(vectors, labels)
-            backward = self._backward(vectors, labels, unit)
+        vectors = self._encode(self.encoder, self.preprocessing, unit)
+        classification = self.classification(vectors, labels)
+        backward = self._backward(vectors, labels, unit)
         loss = classification + self.settings.backward_weight * backward
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.optimizer.step()
-        return torch.stack([loss, classification, backward]).detach().cpu()
+        return torch.stack([loss, classification, backward]).detach()
+
+    def _encode(self, encoder: nn.Module, preprocessing: Preprocessing, unit: torch.Tensor) -> torch.Tensor:
+        """Vectors `(batch, dim)` float32."""
+        kind = self.accelerator.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            vectors: torch.Tensor = encoder(preprocessing.normalise(unit))
+        return vectors.float()
 
     def _backward(self, vectors: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
         if self.backward is None or self.old is None:
             return vectors.new_zeros(())
         preprocessing = self.backward.model.card.preprocessing
         with torch.no_grad():
-            resized = nn.functional.interpolate(unit, (preprocessing.size,) * 2, mode="bilinear", antialias=True)
-            old = self.old(preprocessing.normalise(resized)).float()
+            old = self._encode(self.old, preprocessing, shown_to(preprocessing, unit))
         view = OldView(old, self.backward.prototypes.to(vectors.device), self.settings.scale)
         return self.backward_loss(vectors, labels, view)

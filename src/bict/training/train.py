@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from bict.data.images import ImageSet
-from bict.errors import DataError, RunError, SpaceError
-from bict.losses import build_classification, classifier_of, old_prototypes
+from bict.errors import DataError, RunError, SettingsError, SpaceError
+from bict.losses import backward_loss, build_classification, classifier_of, old_prototypes
 from bict.models import Encoder, Model, Preprocessing, default_preprocessing, embed_images, make_model
 from bict.models.backbones import TimmBackbone, default_weights, load_pretrained
 from bict.models.model import CARD
@@ -18,7 +21,8 @@ from bict.runs import claim, write_json
 from bict.spaces import fingerprint
 from bict.training.checkpoint import FILE as CHECKPOINT
 from bict.training.checkpoint import load_checkpoint, save_checkpoint
-from bict.training.loop import Backward, Loop, Trainee, make_optimizer
+from bict.training.loop import Backward, Loop, Trainee, accelerator, check_batch, make_optimizer
+from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
 
 HISTORY = "history.json"
@@ -41,30 +45,32 @@ def train_model(
     Raises:
         DataError: fewer than two classes.
         SpaceError: the old model's dimension differs.
+        UnknownName, SettingsError: a setting that names nothing, or cannot be used with these images.
         RunError: the directory holds something else, or an unfinished run and `resume` was not asked for.
     """
-    classes, labels = np.unique(images.labels, return_inverse=True)
+    names = images.labels.astype(str)
+    classes, labels = np.unique(names, return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"training images have {len(classes)} classes, at least 2 are needed")
-    claim(out, describe_run(images, settings, compatible_with))
-    if (out / CARD).exists():
+    run = describe_run(images, settings, compatible_with)
+    with own_randomness(settings.seed):
+        if (out / CARD).exists():
+            claim(out, run)
+            return Model.load(out)
+        preprocessing, trainee = _start(images, len(classes), settings, compatible_with)
+        with accelerator().main_process_first():
+            claim(out, run)
+        if (out / CHECKPOINT).exists() and not resume:
+            raise RunError(f"{out} holds an unfinished training: add --resume to go on, or choose another --out")
+        if resume and (out / CHECKPOINT).exists():
+            load_checkpoint(out, trainee)
+        backward = None if compatible_with is None else old_view(compatible_with, images, classes)
+        loop = Loop(trainee, images, torch.from_numpy(labels), preprocessing, settings, backward=backward)
+        _run_epochs(loop, out, progress)
+        if loop.accelerator.is_main_process:
+            _write(trainee, preprocessing, settings, out, classes=tuple(classes.tolist()), old=compatible_with)
+        loop.accelerator.wait_for_everyone()
         return Model.load(out)
-    if (out / CHECKPOINT).exists() and not resume:
-        raise RunError(f"{out} holds an unfinished training: add --resume to go on, or choose another --out")
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        preprocessing, trainee = _start(images, len(classes), settings)
-    if compatible_with is not None and compatible_with.space.dim != trainee.encoder.dim:
-        raise SpaceError(
-            f"the old model's vectors have {compatible_with.space.dim} dimensions, the new model's {trainee.encoder.dim}: "
-            f"backward compatible training needs the same, add --dim {compatible_with.space.dim}"
-        )
-    backward = None if compatible_with is None else old_view(compatible_with, images, classes)
-    if resume and (out / CHECKPOINT).exists():
-        load_checkpoint(out, trainee)
-    loop = Loop(trainee, images, torch.from_numpy(labels), preprocessing, settings, backward)
-    _run_epochs(loop, trainee, settings, out, progress)
-    return _finish(trainee, preprocessing, settings, out, tuple(classes.tolist()), compatible_with)
 
 
 def describe_run(images: ImageSet, settings: TrainSettings, old: Model | None) -> dict[str, object]:
@@ -72,7 +78,8 @@ def describe_run(images: ImageSet, settings: TrainSettings, old: Model | None) -
     data = {
         "name": images.name,
         "images": len(images),
-        "ids": fingerprint("\n".join(images.ids.tolist()).encode())[:16],
+        "ids": _digest(images.ids),
+        "labels": _digest(images.labels),
     }
     return {
         "settings": settings.model_dump(),
@@ -81,23 +88,36 @@ def describe_run(images: ImageSet, settings: TrainSettings, old: Model | None) -
     }
 
 
-def old_view(old: Model, images: ImageSet, classes: np.ndarray) -> Backward:
+def _digest(names: NDArray[Any]) -> str:
+    return fingerprint("\n".join(names.astype(str).tolist()).encode())[:16]
+
+
+def old_view(old: Model, images: ImageSet, classes: NDArray[Any]) -> Backward:
     """The frozen old classifier over the new model's classes, filled up with mean old vectors."""
     vectors = embed_images(old, images)
-    known = {name: row for row, name in enumerate(old.card.classes)}
+    known = {} if old.classifier is None else {name: row for row, name in enumerate(old.card.classes)}
     seen = torch.tensor([known.get(name, -1) for name in classes.tolist()])
-    labels = torch.from_numpy(np.searchsorted(classes, images.labels))
+    labels = torch.from_numpy(np.searchsorted(classes, images.labels.astype(str)))
     head = old.classifier if old.classifier is not None else torch.zeros(1, old.space.dim)
     return Backward(old, old_prototypes(head, seen, torch.from_numpy(vectors.vectors), labels, len(classes)))
 
 
-def _start(images: ImageSet, classes: int, settings: TrainSettings) -> tuple[Preprocessing, Trainee]:
+def _start(images: ImageSet, classes: int, settings: TrainSettings, old: Model | None) -> tuple[Preprocessing, Trainee]:
+    """Everything the settings name, built before the directory is touched."""
+    backward_loss(settings.backward_loss)
+    check_batch(settings.batch_size, accelerator().num_processes)
     size = settings.size or images.source.own_size
-    preprocessing = default_preprocessing(settings.backbone, images.source.channels, size)
+    try:
+        preprocessing = default_preprocessing(settings.backbone, images.source.channels, size)
+    except ValidationError as error:
+        raise SettingsError(f"size = {size}: {error.errors()[0]['msg'].lower()}") from error
     encoder = Encoder(settings.backbone, settings.pooling, settings.dim, images.source.channels)
-    weights = default_weights(settings.backbone) if settings.weights == "auto" else settings.weights
-    if isinstance(encoder.backbone, TimmBackbone) and weights != "none":
-        load_pretrained(encoder.backbone, settings.backbone, weights)
+    _load_weights(encoder, settings)
+    if old is not None and old.space.dim != encoder.dim:
+        raise SpaceError(
+            f"the old model's vectors have {old.space.dim} dimensions, the new model's {encoder.dim}: "
+            f"backward compatible training needs the same, add --dim {old.space.dim}"
+        )
     classification = build_classification(
         settings.classification, classes, encoder.dim, scale=settings.scale, margin=settings.margin
     )
@@ -105,26 +125,36 @@ def _start(images: ImageSet, classes: int, settings: TrainSettings) -> tuple[Pre
     return preprocessing, Trainee(encoder, classification, make_optimizer(encoder, classification, settings))
 
 
-def _run_epochs(loop: Loop, trainee: Trainee, settings: TrainSettings, out: Path, progress: Progress) -> None:
-    progress(len(trainee.history), settings.epochs)
-    for epoch in range(len(trainee.history), settings.epochs):
-        loop.run_epoch(epoch)
-        if loop.accelerator.is_main_process:
-            save_checkpoint(out, trainee)
-        progress(epoch + 1, settings.epochs)
+def _load_weights(encoder: Encoder, settings: TrainSettings) -> None:
+    weights = default_weights(settings.backbone) if settings.weights == "auto" else settings.weights
+    if weights == "none":
+        return
+    if not isinstance(encoder.backbone, TimmBackbone):
+        raise SettingsError(f"weights = {weights!r}: {settings.backbone} has no pretrained weights, only timm:NAME has")
+    load_pretrained(encoder.backbone, settings.backbone, weights)
 
 
-def _finish(
+def _run_epochs(loop: Loop, out: Path, progress: Progress) -> None:
+    main = loop.accelerator.is_main_process
+    for epoch in range(len(loop.trainee.history), loop.settings.epochs):
+        loop.run_epoch(epoch, progress if main else silent)
+        if main:
+            save_checkpoint(out, loop.trainee)
+
+
+def _write(
     trainee: Trainee,
     preprocessing: Preprocessing,
     settings: TrainSettings,
     out: Path,
+    *,
     classes: tuple[str, ...],
     old: Model | None,
-) -> Model:
+) -> None:
+    """History, weights and card, in this order: a directory with a card is finished."""
     model = make_model(
         trainee.encoder.cpu(),
-        name=out.name,
+        name=out.resolve().name or "model",
         backbone=settings.backbone,
         pooling=settings.pooling,
         preprocessing=preprocessing,
@@ -137,4 +167,3 @@ def _finish(
     write_json(out / HISTORY, trainee.history)
     model.save(out)
     (out / CHECKPOINT).unlink(missing_ok=True)
-    return model

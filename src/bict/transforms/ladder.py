@@ -68,8 +68,8 @@ def fit_ladder(
         raise SettingsError(f"expected 1 or more rungs and queries, found {len(rungs)} rungs and {queries} queries")
     _check_spaces(pairs, source, target)
     judge = _Judge.draw(pairs, source, target, share=held_out, queries=queries, seed=seed)
-    steps = len(rungs) + 1
-    scores = [judge.score(candidates[name], _part(progress, at, steps)) for at, name in enumerate(rungs)]
+    parts = [_part(progress, at, len(rungs) + 1) for at in range(len(rungs) + 1)]
+    scores = [judge.score(candidates[name], part) for name, part in zip(rungs, parts, strict=False)]
     chosen = _best(scores)
     ladder = Ladder(
         chosen=chosen.name,
@@ -82,9 +82,8 @@ def fit_ladder(
         rungs=tuple(scores),
     )
     rung = build_rung(chosen.name, settings.get(chosen.name), seed=seed)
-    report = _part(progress, steps - 1, steps)
-    rung.fit(pairs, progress=report)
-    report(1, 1)
+    rung.fit(pairs, progress=parts[-1])
+    parts[-1](1, 1)
     return Transform(rung, source, target, data_hash=pairs.digest(), scores=ladder), ladder
 
 

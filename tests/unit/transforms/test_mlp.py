@@ -63,6 +63,16 @@ def test_losses_fall(bent):
     assert rung.losses_[-1] < 0.8 * rung.losses_[0]
 
 
+def test_what_was_trained_is_what_is_applied_also_far_from_the_origin():
+    rng = np.random.default_rng(4)
+    old = rng.normal(5, 2, (1, 200, 4))
+    pairs = Pairs(old, 30 * np.abs(old - 5) - 20)
+    rung = ResidualMLP(epochs=60, batch=200, hidden=32, lr=1e-2).fit(pairs)
+    applied = 1 - cosine(rung.transform(pairs.old[0]), pairs.new[0])
+    assert applied == pytest.approx(rung.losses_[-1], rel=0.01)
+    assert applied < 0.5 * rung.losses_[0]
+
+
 def test_first_loss_is_the_mean_of_one_minus_cosine_of_the_ridge_map(bent):
     pairs = bent(classes=6)
     rung = ResidualMLP(epochs=1, batch=10_000).fit(pairs)

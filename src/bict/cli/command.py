@@ -1,0 +1,159 @@
+"""A command from a library function: its signature, defaults and docstring are the only place where they are written."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from bict.cli.progress import terminal_steps
+from bict.errors import SettingsError, UnknownName
+
+HIDDEN = {"progress", "steps"}
+Function = Callable[..., Any]
+
+
+def command(function: Function, show: Callable[[Any, bool], None]) -> Function:
+    """The function as a typer command: positional parameters become arguments, keyword-only ones options.
+
+    A parameter that is a settings model becomes one option per field. `--config FILE.yaml` sets options by name, the
+    command line wins over it. `show(result, as_json)` prints what the function returns.
+    """
+    hints = typing.get_type_hints(function)
+    options = _parameters(function, hints)
+    models = {name: hint for name, hint in hints.items() if name != "return" and _is_model(hint)}
+
+    @functools.wraps(function)
+    def run(context: typer.Context, config: Path | None, json: bool, **values: Any) -> None:  # noqa: ANN401
+        values = _with_config(context, config, values)
+        for name, model in models.items():
+            fields = {field: values.pop(field) for field in model.model_fields}
+            values[name] = validated(model, fields)
+        with terminal_steps() as steps:
+            if "steps" in hints:
+                result = function(**values, steps=steps)
+            elif "progress" in hints:
+                with steps(function.__name__) as progress:
+                    result = function(**values, progress=progress)
+            else:
+                result = function(**values)
+        show(result, json)
+
+    extra = [
+        _option("config", Path | None, None, "YAML file with values for these options, by their names"),
+        _option("json", bool, False, "print the result as JSON"),
+    ]
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    signature = inspect.Signature([context, *_required_first([*options, *extra])])
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    del run.__wrapped__  # type: ignore[attr-defined]
+    return run
+
+
+def validated(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
+    """A settings model from option values.
+
+    Raises:
+        SettingsError: a value out of its limits.
+    """
+    try:
+        return model.model_validate(values)
+    except ValueError as error:
+        problem = error.errors()[0]  # type: ignore[attr-defined]
+        option = "--" + str(problem["loc"][0]).replace("_", "-")
+        raise SettingsError(f"{option} {problem['input']}: {problem['msg'].lower()}") from error
+
+
+def summary(function: Function) -> str:
+    """The text of a docstring above its sections."""
+    return re.split(r"\n\s*(?:Args|Raises):", inspect.getdoc(function) or "")[0].strip()
+
+
+def _parameters(function: Function, hints: dict[str, Any]) -> list[inspect.Parameter]:
+    helps = _argument_texts(function)
+    found: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in HIDDEN:
+            continue
+        if _is_model(hints[name]):
+            found += [_field_option(field, info) for field, info in hints[name].model_fields.items()]
+        elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+            found.append(_option(name, hints[name], default, helps.get(name, "")))
+        else:
+            found.append(_argument(name, hints[name], helps.get(name, "")))
+    return found
+
+
+def _field_option(name: str, info: Any) -> inspect.Parameter:  # noqa: ANN401
+    default = ... if info.default is PydanticUndefined else info.default
+    return _option(name, info.annotation, default, info.description or "")
+
+
+def _option(name: str, hint: Any, default: Any, text: str) -> inspect.Parameter:  # noqa: ANN401
+    flag = "--" + name.replace("_", "-")
+    flags = [f"{flag}/--no-{name.replace('_', '-')}"] if hint is bool and default is True else [flag]
+    annotation = Annotated[hint, typer.Option(*flags, help=text, show_default=default not in (None, False))]
+    empty = inspect.Parameter.empty if default is ... else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=empty, annotation=annotation)
+
+
+def _argument(name: str, hint: Any, text: str) -> inspect.Parameter:  # noqa: ANN401
+    metavar = name.upper().removesuffix("S") + "..." if typing.get_origin(hint) is list else name.upper()
+    annotation = Annotated[hint, typer.Argument(help=text, metavar=metavar, show_default=False)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+
+
+def _required_first(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    return sorted(parameters, key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+
+
+def _argument_texts(function: Function) -> dict[str, str]:
+    """Descriptions from the Args section of a docstring, by parameter."""
+    section = re.search(r"Args:\n(.*?)(?:\n\n|\Z)", inspect.getdoc(function) or "", re.DOTALL)
+    entries = re.split(r"\n    (?=\w+: )", "\n" + section.group(1)) if section else []
+    pairs = (entry.split(": ", 1) for entry in entries if ": " in entry)
+    return {name.strip(): " ".join(text.split()) for name, text in pairs}
+
+
+def _is_model(hint: Any) -> bool:  # noqa: ANN401
+    return isinstance(hint, type) and issubclass(hint, BaseModel)
+
+
+def _with_config(context: typer.Context, path: Path | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a YAML file where the command line gives none."""
+    if path is None:
+        return values
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} must hold `name: value` lines")
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in values:
+            raise UnknownName(f"key in {path}", str(key), [known.replace("_", "-") for known in values])
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "COMMANDLINE":
+            values[name] = _cast(value, values[name], str(key), path)
+    return values
+
+
+def _cast(value: Any, default: Any, key: str, path: Path) -> Any:  # noqa: ANN401
+    """A YAML value in the type the option has; numbers may be written as either."""
+    if isinstance(default, Path):
+        return Path(str(value))
+    if default is None or isinstance(value, type(default)) or (isinstance(default, float) and isinstance(value, int)):
+        return value
+    raise SettingsError(f"{key} in {path}: found {value!r}, expected {type(default).__name__}")

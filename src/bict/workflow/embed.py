@@ -1,0 +1,81 @@
+"""`bict embed`: images to stored vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bict.data import DataAddress, ImageSet, load_part
+from bict.embeddings import Embeddings
+from bict.errors import GalleryError
+from bict.gallery import Gallery
+from bict.models import Model, embed_images
+from bict.progress import Progress, silent
+from bict.spaces import Space
+
+FILES = {".parquet", ".npz"}
+STREAM_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What was written: where, how many rows, of which space, and the unreadable images that were left out."""
+
+    to: str
+    rows: int
+    space: Space
+    skipped: tuple[str, ...]
+
+
+def embed(
+    model: Path,
+    data: str,
+    *,
+    to: Path,
+    data_root: Path | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
+) -> Embedded:
+    """Embed images and write the vectors to a gallery or a file.
+
+    A gallery that exists already gets the rows added; its active space must be the model's.
+
+    Args:
+        model: directory of the model.
+        data: glyphs, omniglot, a folder or a manifest; NAME:PART[,key=value] picks a part (default: all).
+        to: gallery to make or to add to, or FILE.parquet or FILE.npz.
+        data_root: folder in which the data lies.
+        strict: stop at the first unreadable image instead of leaving it out.
+        progress: called with images done and images in all.
+
+    Raises:
+        BictError: the model, the data or the target cannot be used.
+    """
+    loaded = Model.load(model)
+    images = load_part(DataAddress.parse(data), root=data_root, strict=strict)
+    to = Path(to)
+    if to.suffix in FILES:
+        embed_images(loaded, images, progress=progress).save(to)
+    else:
+        write_gallery(loaded, images, to, progress)
+    return Embedded(str(to), len(images), loaded.space, images.skipped)
+
+
+def write_gallery(model: Model, images: ImageSet, to: Path, progress: Progress = silent) -> Gallery:
+    """Make a gallery of the images' vectors, or add them to an existing one; memory holds one part at a time."""
+    if not to.exists() or not any(to.iterdir()):
+        return Gallery.create(to, ((part, None) for part in _stream(model, images, progress)))
+    gallery = Gallery.open(to)
+    if not gallery.active_space.same_as(model.space):
+        raise GalleryError(f"{to} holds vectors of {gallery.active_space}, not of {model.space}: choose another --to")
+    gallery.add(embed_images(model, images, progress=progress))
+    return gallery
+
+
+def _stream(model: Model, images: ImageSet, progress: Progress) -> Iterator[Embeddings]:
+    for start in range(0, len(images), STREAM_ROWS):
+        part = images.take(np.arange(start, min(start + STREAM_ROWS, len(images))))
+        yield embed_images(model, part, progress=lambda done, _total, start=start: progress(start + done, len(images)))

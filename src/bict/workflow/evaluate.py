@@ -1,0 +1,51 @@
+"""`bict evaluate`: how well queries find the stored vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bict.data import DataAddress, load_part
+from bict.embeddings import Embeddings
+from bict.errors import SettingsError
+from bict.evaluation import PairResult, evaluate_pair
+from bict.gallery import Gallery
+from bict.models import Model, embed_images
+from bict.progress import Progress, silent
+
+FILES = {".parquet", ".npz"}
+
+
+def evaluate(
+    gallery: Path,
+    *,
+    data: str,
+    model: Path | None = None,
+    column: str | None = None,
+    data_root: Path | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
+) -> PairResult:
+    """Score queries against vectors read back from the store: mAP over all ranks, mAP@100, recall@1 and recall@10.
+
+    Args:
+        gallery: address of the gallery, or a file of embeddings; both need labels.
+        data: query images as NAME:PART[,key=value] (default part: query), or FILE.parquet or FILE.npz of embedded queries.
+        model: directory of the model that embeds the query images.
+        column: vector column of the gallery, such as v1 (default: the live one).
+        data_root: folder in which the data lies.
+        strict: stop at the first unreadable image instead of leaving it out.
+        progress: called with images done and images in all.
+
+    Raises:
+        BictError: gallery, model or data cannot be used, or the spaces are not comparable.
+    """
+    stored = Embeddings.load(gallery) if Path(gallery).suffix in FILES else Gallery.open(gallery).vectors(column)
+    if Path(data).suffix in FILES:
+        queries = Embeddings.load(data)
+    elif model is None:
+        raise SettingsError("query images need the model that embeds them: add --model")
+    else:
+        images = load_part(DataAddress.parse(data, default_part="query"), root=data_root, strict=strict)
+        queries = embed_images(Model.load(model), images, progress=progress)
+    names = {"query_name": queries.space.name, "gallery_name": stored.space.name}
+    return evaluate_pair(queries, stored, name="evaluate", **names)

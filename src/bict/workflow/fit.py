@@ -1,0 +1,81 @@
+"""`bict fit`: two models and training images to a forward transform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bict.data import DataAddress, ImageSet, load_part
+from bict.models import Model
+from bict.progress import Progress, silent
+from bict.training.pairs import embed_pairs
+from bict.transforms import Transform, fit_ladder
+
+
+def fit(
+    *,
+    old: Path,
+    new: Path,
+    data: str,
+    out: Path,
+    views: int = 5,
+    class_weight: float = 0.0,
+    held_out: float = 0.2,
+    seed: int = 0,
+    data_root: Path | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
+) -> Transform:
+    """Fit the forward transform that carries stored old vectors into the space of the new model.
+
+    The rungs identity, Procrustes, ridge and residual MLP are fitted and judged by retrieval on held-out classes; the
+    best is fitted again on all pairs and written.
+
+    Args:
+        old: directory of the model that made the gallery.
+        new: directory of the new model.
+        data: training images, never gallery images; NAME:PART[,key=value] picks a part (default: train).
+        out: directory for the transform.
+        views: views of each image to fit on, the plain one included.
+        class_weight: weight of the classification under the frozen new classifier, for the MLP.
+        held_out: share of the classes to judge on.
+        seed: of the split, the views and the MLP.
+        data_root: folder in which the data lies.
+        strict: stop at the first unreadable image instead of leaving it out.
+        progress: called with steps done and steps in all.
+
+    Raises:
+        BictError: the models, the data or the directory cannot be used.
+    """
+    models = Model.load(old), Model.load(new)
+    images = load_part(DataAddress.parse(data, default_part="train"), root=data_root, strict=strict)
+    transform = fit_transform(
+        *models, images, views=views, class_weight=class_weight, held_out=held_out, seed=seed, progress=progress
+    )
+    transform.save(out)
+    return transform
+
+
+def fit_transform(
+    old: Model,
+    new: Model,
+    images: ImageSet,
+    *,
+    views: int = 5,
+    class_weight: float = 0.0,
+    held_out: float = 0.2,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Transform:
+    """The best rung of the ladder for two loaded models; see `fit`."""
+    pairs = embed_pairs(old, new, images, views=views, seed=seed, progress=lambda done, total: progress(done, 2 * total))
+    settings = {"mlp": {"class_weight": class_weight}}
+    transform, _ = fit_ladder(
+        pairs,
+        old.space,
+        new.space,
+        settings=settings,
+        held_out=held_out,
+        seed=seed,
+        progress=lambda done, total: progress(total + done, 2 * total),
+    )
+    return transform

@@ -1,0 +1,42 @@
+"""`bict train`: images to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bict.data import DataAddress, load_part
+from bict.models import Model
+from bict.progress import Progress, silent
+from bict.training import TrainSettings, train_model
+
+
+def train(
+    *,
+    data: str,
+    out: Path,
+    compatible_with: Path | None = None,
+    settings: TrainSettings = TrainSettings(),  # noqa: B008  (frozen)
+    resume: bool = False,
+    data_root: Path | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
+) -> Model:
+    """Train an embedding model, alone or backward compatible with an old one.
+
+    Args:
+        data: glyphs, omniglot, a folder or a manifest; NAME:PART[,key=value] picks a part (default: train).
+        out: directory for the model.
+        compatible_with: directory of the old model whose gallery the new model's queries shall match.
+        settings: how to train.
+        resume: go on with an unfinished training.
+        data_root: folder in which the data lies.
+        strict: stop at the first unreadable image instead of leaving it out.
+        progress: called with steps done and steps in all.
+
+    Raises:
+        BictError: the data, the settings, the old model or the directory cannot be used.
+    """
+    old = None if compatible_with is None else Model.load(compatible_with)
+    address = DataAddress.parse(data, default_part="train")
+    images = load_part(address, root=data_root, strict=strict)
+    return train_model(images, settings, Path(out), compatible_with=old, resume=resume, progress=progress)
