@@ -1,4 +1,4 @@
-"""A command from a library function: its signature, defaults and docstring are the only place where they are written."""
+"""A command from a library function, whose signature, defaults and docstring are written only there."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def command(function: Function, show: Callable[[Any, bool], None]) -> Function:
     signature = inspect.Signature([context, *_required_first([*options, *extra])])
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-    del run.__wrapped__  # type: ignore[attr-defined]
+    del run.__wrapped__
     return run
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import typer
 
+import bict
 from bict.cli import show
 from bict.cli.command import command, summary
 from bict.errors import BictError
 
 INTERRUPTED = 130
+STOPPED = "interrupted: what was finished is kept; the same command goes on (train: with --resume)"
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("bict demo", "bict demo --data omniglot --data-root ../shared/data --out runs/omniglot"),
     "train": (
@@ -61,9 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     except BictError as error:
         code = _refuse(str(error), error.exit_code)
     except typer.TyperException as error:
-        code = _refuse(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
+        code = _refuse(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        code = _refuse("interrupted: what was finished is kept; the same command goes on (train: with --resume)", INTERRUPTED)
+        code = _refuse(STOPPED, INTERRUPTED)
     except OSError as error:
         code = _refuse(f"{error.filename or 'file'}: {error.strerror or error}", 1)
     sys.exit(code if isinstance(code, int) else 0)
@@ -74,15 +76,13 @@ def _refuse(message: str, code: int) -> int:
     return code
 
 
-def _version(
-    version: bool = typer.Option(False, "--version", is_eager=True, help="print the version", callback=lambda on: _print_version(on)),
-) -> None:
-    del version
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415
-
-        typer.echo(version("bict"))
+        typer.echo(bict.__version__)
         raise typer.Exit
+
+
+def _version(
+    version: bool = typer.Option(False, "--version", is_eager=True, help="print the version", callback=_print_version),
+) -> None:
+    del version

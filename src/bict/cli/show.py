@@ -65,7 +65,8 @@ def fit(transform: Transform, as_json: bool) -> None:
         table.add_row(rung.name, *scored, f"{rung.seconds:.1f}", "chosen" if rung.name == card.rung else rung.note)
     console = _console()
     console.print(table)
-    console.print(f"\n{card.rung}: {card.source} -> {card.target}, in {transform.path}", highlight=False, soft_wrap=True)
+    where = f"\n{card.rung}: {card.source} -> {card.target}, in {transform.path}"
+    console.print(where, highlight=False, soft_wrap=True)
 
 
 def upgrade(report: UpgradeReport, as_json: bool) -> None:
@@ -102,7 +103,8 @@ def search(result: SearchResult, as_json: bool) -> None:
         return
     table = _table("query", "rank", "similarity", "id", "label")
     for hit in hits:
-        table.add_row(str(hit["query"]), str(hit["rank"]), f"{hit['similarity']:.3f}", str(hit["id"]), str(hit.get("label", "")))
+        cells = (hit["query"], hit["rank"], f"{hit['similarity']:.3f}", hit["id"], hit.get("label", ""))
+        table.add_row(*map(str, cells))
     console = _console()
     console.print(table)
     console.print(f"\nqueries and gallery: {result.comparison}", highlight=False)

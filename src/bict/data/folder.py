@@ -30,7 +30,7 @@ def load_folder(path: Path, *, strict: bool = False, progress: Progress | None =
     Raises:
         DataError: nothing is there, no image can be read, or with `strict` any image cannot be read.
     """
-    path = path.resolve()
+    path = path.absolute()
     entries = sorted(_class_folders(path) if path.is_dir() else _manifest(path))
     if not entries:
         raise DataError(f"{path} holds no images: expected one folder per class, or a .csv or .parquet manifest")

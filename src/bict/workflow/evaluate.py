@@ -29,7 +29,7 @@ def evaluate(
 
     Args:
         gallery: address of the gallery, or a file of embeddings; both need labels.
-        data: query images as NAME:PART[,key=value] (default part: query), or FILE.parquet or FILE.npz of embedded queries.
+        data: query images as NAME:PART[,key=value] (default part: query), or a .parquet or .npz of embedded queries.
         model: directory of the model that embeds the query images.
         column: vector column of the gallery, such as v1 (default: the live one).
         data_root: folder in which the data lies.
@@ -47,5 +47,6 @@ def evaluate(
     else:
         images = load_part(DataAddress.parse(data, default_part="query"), root=data_root, strict=strict)
         queries = embed_images(Model.load(model), images, progress=progress)
-    names = {"query_name": queries.space.name, "gallery_name": stored.space.name}
-    return evaluate_pair(queries, stored, name="evaluate", **names)
+    return evaluate_pair(
+        queries, stored, name="evaluate", query_name=queries.space.name, gallery_name=stored.space.name
+    )

@@ -8,7 +8,7 @@ from bict.data import DataAddress, ImageSet, load_part
 from bict.models import Model
 from bict.progress import Progress, silent
 from bict.training.pairs import embed_pairs
-from bict.transforms import Transform, fit_ladder
+from bict.transforms import ResidualMLP, Transform, fit_ladder
 
 
 def fit(
@@ -18,7 +18,8 @@ def fit(
     data: str,
     out: Path,
     views: int = 5,
-    class_weight: float = 0.0,
+    class_weight: float = ResidualMLP.class_weight,
+    epochs: int = ResidualMLP.epochs,
     held_out: float = 0.2,
     seed: int = 0,
     data_root: Path | None = None,
@@ -37,6 +38,7 @@ def fit(
         out: directory for the transform.
         views: views of each image to fit on, the plain one included.
         class_weight: weight of the classification under the frozen new classifier, for the MLP.
+        epochs: passes of the MLP over all views.
         held_out: share of the classes to judge on.
         seed: of the split, the views and the MLP.
         data_root: folder in which the data lies.
@@ -49,7 +51,14 @@ def fit(
     models = Model.load(old), Model.load(new)
     images = load_part(DataAddress.parse(data, default_part="train"), root=data_root, strict=strict)
     transform = fit_transform(
-        *models, images, views=views, class_weight=class_weight, held_out=held_out, seed=seed, progress=progress
+        *models,
+        images,
+        views=views,
+        class_weight=class_weight,
+        epochs=epochs,
+        held_out=held_out,
+        seed=seed,
+        progress=progress,
     )
     transform.save(out)
     return transform
@@ -61,14 +70,17 @@ def fit_transform(
     images: ImageSet,
     *,
     views: int = 5,
-    class_weight: float = 0.0,
+    class_weight: float = ResidualMLP.class_weight,
+    epochs: int = ResidualMLP.epochs,
     held_out: float = 0.2,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Transform:
     """The best rung of the ladder for two loaded models; see `fit`."""
-    pairs = embed_pairs(old, new, images, views=views, seed=seed, progress=lambda done, total: progress(done, 2 * total))
-    settings = {"mlp": {"class_weight": class_weight}}
+    pairs = embed_pairs(
+        old, new, images, views=views, seed=seed, progress=lambda done, total: progress(done, 2 * total)
+    )
+    settings = {"mlp": {"class_weight": class_weight, "epochs": epochs}}
     transform, _ = fit_ladder(
         pairs,
         old.space,

@@ -13,7 +13,7 @@ from bict.transforms import Transform
 def upgrade(gallery: Path, transform: Path, *, progress: Progress = silent) -> UpgradeReport:
     """Stage the upgraded vectors beside the old ones, verify them, and switch to them in one step.
 
-    No image is read: only the gallery and the transform may be opened, and no connection made. The old vectors are kept.
+    No image is read: only the gallery and the transform may be opened, no connection made. Old vectors are kept.
 
     Args:
         gallery: address of the gallery.

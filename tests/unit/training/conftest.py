@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -73,7 +72,7 @@ def old_model(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Mod
 def new_model(images: ImageSet, old_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Knows all 8 classes, and is compatible with the old model."""
     out = tmp_path_factory.mktemp("models") / "new"
-    return train_model(images, small_settings(epochs=8), out, compatible_with=old_model)
+    return train_model(images, small_settings(epochs=16), out, compatible_with=old_model)
 
 
 @pytest.fixture
@@ -86,15 +85,13 @@ def same_weights() -> Callable[[Model, Model], bool]:
 
 
 @pytest.fixture
-def python() -> Callable[..., subprocess.Popen[str]]:
-    """Starts a fresh interpreter on a program; it can load this file by the environment variable PATTERNS."""
+def start_program(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts a program in an interpreter of its own; it finds this file's functions in the dict `here`."""
 
-    def start(program: str, *arguments: object, interpreter: tuple[str, ...] = (sys.executable,)) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PATTERNS": __file__, "OMP_NUM_THREADS": "1"}
-        prelude = "import os, runpy, sys\npatterns = runpy.run_path(os.environ['PATTERNS'])\n"
-        command = [*interpreter, "-c", prelude + program, *map(str, arguments)]
-        return subprocess.Popen(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parent
-        )
+    def start(text: str, *arguments: object, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        file = tmp_path / "program.py"
+        file.write_text(f"import runpy, sys\nhere = runpy.run_path({__file__!r})\n{text}")
+        command = [sys.executable, *launcher, str(file), *map(str, arguments)]
+        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
 
     return start

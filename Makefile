@@ -1,0 +1,31 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test test-fast lint bench
+
+$(VENV)/.installed: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[photos,dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## the whole upgrade on built-in images, about 4 minutes on 2 cores
+	$(BIN)/bict demo
+
+test: $(VENV)/.installed  ## every test
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.installed  ## the tests that train nothing long
+	$(BIN)/pytest -m "not slow"
+
+lint: $(VENV)/.installed  ## format, rules, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed  ## the committed figures: Omniglot over three seeds, and the speed of ranking
+	$(BIN)/python benchmarks/omniglot_extended_class.py --json benchmarks/records/omniglot_extended_class.json
+	$(BIN)/python benchmarks/ranking_speed.py --json benchmarks/records/ranking_speed.json

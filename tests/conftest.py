@@ -1,0 +1,45 @@
+"""What several folders of tests need: real pictures of classes that a small network can tell apart."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from bict.data.glyphs import font_faces
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+CHARACTERS = "ABDEGHKMNPRSTXYZ"
+
+
+def draw_character(character: str, face: Path, size: int, angle: float) -> Image.Image:
+    """A dark character on a light photo-like square."""
+    image = Image.new("RGB", (size, size), (235, 230, 220))
+    font = ImageFont.truetype(str(face), int(size * 0.75))
+    ImageDraw.Draw(image).text((size / 2, size / 2), character, fill=(30, 40, 60), font=font, anchor="mm")
+    return image.rotate(angle, fillcolor=(235, 230, 220))
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 16 classes with 12 pictures each, 32x32 PNG."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    faces = list(font_faces().values())[:12]
+    for character in CHARACTERS:
+        (root / character).mkdir()
+        for number, face in enumerate(faces):
+            draw_character(character, face, 32, rng.uniform(-10, 10)).save(root / character / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def omniglot_root() -> Path:
+    """The folder of omniglot28.npz."""
+    if not (SHARED / "omniglot28.npz").exists():
+        pytest.skip(f"no omniglot28.npz in {SHARED}")
+    return SHARED
