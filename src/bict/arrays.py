@@ -17,7 +17,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         ValueError: it is no archive of arrays, is damaged, or holds pickled objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except OSError:
         raise

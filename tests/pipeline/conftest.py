@@ -61,3 +61,9 @@ def flow(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Flow:
 def bict() -> Bict:
     """Runs a command line in this process."""
     return run
+
+
+@pytest.fixture
+def bict_command() -> Bict:
+    """Runs a command line in this process, where the package itself is called bict."""
+    return run

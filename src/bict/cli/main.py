@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import typer
 
@@ -15,31 +15,70 @@ from bict.errors import BictError
 
 INTERRUPTED = 130
 STOPPED = "interrupted: what was finished is kept; the same command goes on (train: with --resume)"
-EXAMPLES: dict[str, tuple[str, ...]] = {
-    "demo": ("bict demo", "bict demo --data omniglot --data-root ../shared/data --out runs/omniglot"),
-    "train": (
-        "bict train --data omniglot:old-train --backbone conv-small --out runs/old",
-        "bict train --data omniglot --compatible-with runs/old --out runs/new",
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command: the module of its function, its line in the overview, and calls that show how it is used."""
+
+    module: str
+    line: str
+    examples: tuple[str, ...]
+
+
+COMMANDS = {
+    "demo": Entry(
+        "bict.experiments.demo",
+        "The whole upgrade on real images, with a report.",
+        ("bict demo", "bict demo --data omniglot --data-root data --out runs/omniglot"),
     ),
-    "embed": (
-        "bict embed runs/old omniglot:gallery --to runs/gallery",
-        "bict embed runs/new omniglot:query --to runs/queries.parquet",
+    "train": Entry(
+        "bict.workflow.train",
+        "Images to a model, alone or backward compatible.",
+        (
+            "bict train --data photos:old-train --backbone conv-small --out old",
+            "bict train --data photos --compatible-with old --out new",
+        ),
     ),
-    "fit": ("bict fit --old runs/old --new runs/new --data omniglot --out runs/psi",),
-    "upgrade": ("bict upgrade runs/gallery runs/psi",),
-    "search": ("bict search runs/gallery photo.jpg --model runs/new --k 5",),
-    "evaluate": (
-        "bict evaluate runs/gallery --model runs/new --data omniglot:query",
-        "bict evaluate runs/gallery --data runs/queries.parquet --column v1",
+    "embed": Entry(
+        "bict.workflow.embed",
+        "Images to a gallery of vectors, or to a file.",
+        ("bict embed old photos:gallery --to gallery", "bict embed new photos:query --to queries.parquet"),
     ),
-    "report": ("bict report runs/demo",),
+    "fit": Entry(
+        "bict.workflow.fit",
+        "Two models to a forward transform.",
+        ("bict fit --old old --new new --data photos --out psi",),
+    ),
+    "upgrade": Entry(
+        "bict.workflow.upgrade",
+        "Stored old vectors to upgraded ones, no image read.",
+        ("bict upgrade gallery psi",),
+    ),
+    "search": Entry(
+        "bict.workflow.search",
+        "Query images to the nearest gallery items.",
+        ("bict search gallery photo.jpg --model new --k 5",),
+    ),
+    "evaluate": Entry(
+        "bict.workflow.evaluate",
+        "How well queries find the stored vectors.",
+        (
+            "bict evaluate gallery --model new --data photos:query",
+            "bict evaluate gallery --data queries.parquet --column v1",
+        ),
+    ),
+    "report": Entry(
+        "bict.workflow.report", "The page of a run, made again from its record.", ("bict report runs/demo",)
+    ),
 }
 
 
-def build_app() -> typer.Typer:
-    """All commands, in the order of an upgrade."""
-    from bict import experiments, workflow  # noqa: PLC0415  (loads torch, after --help of a wrong call was answered)
+def build_app(called: str | None = None) -> typer.Typer:
+    """The commands in the order of an upgrade; only the one that is called loads what it needs.
 
+    So the overview answers at once, and an upgrade does not even load the code that could read an image.
+    """
     app = typer.Typer(
         name="bict",
         help="Upgrade the embedding model of an image-retrieval system without touching a single gallery image.",
@@ -49,17 +88,23 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_version)
-    for name, examples in EXAMPLES.items():
-        function: Callable[..., Any] = experiments.demo if name == "demo" else getattr(workflow, name)
-        text = summary(function) + "\n\nExamples:\n\n" + "".join(f"\b\n  {line}\n" for line in examples)
-        app.command(name, help=text)(command(function, getattr(show, name)))
+    for name, entry in COMMANDS.items():
+        if name == called:
+            function = getattr(importlib.import_module(entry.module), name)
+            examples = "".join(f"\b\n  {line}\n\n" for line in entry.examples)
+            text = f"{summary(function)}\n\nExamples:\n\n{examples}"
+            app.command(name, help=text, short_help=entry.line)(command(function, getattr(show, name)))
+        else:
+            app.command(name, short_help=entry.line)(_not_called)
     return app
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every refusal is one line on stderr and an exit code: 1 refused, 2 usage."""
     try:
-        code = typer.main.get_command(build_app()).main(arguments, prog_name="bict", standalone_mode=False)
+        words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        called = next((word for word in words if not word.startswith("-")), None)
+        code = typer.main.get_command(build_app(called)).main(words, prog_name="bict", standalone_mode=False)
     except BictError as error:
         code = _refuse(str(error), error.exit_code)
     except typer.TyperException as error:
@@ -74,6 +119,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _refuse(message: str, code: int) -> int:
     typer.echo("bict: " + " ".join(message.split()), err=True)
     return code
+
+
+def _not_called() -> None:
+    """Stand in the overview."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -96,10 +96,13 @@ def require_timm_name(name: str) -> None:
     Raises:
         UnknownName: timm knows no such model, with the nearest names it knows.
     """
-    known = timm.list_pretrained(f"{name.partition('.')[0]}.*") if "." in name else timm.list_models()
-    if name not in known:
-        near = difflib.get_close_matches(name, known or timm.list_models(), n=5, cutoff=0.5)
-        raise UnknownName("timm backbone", name, near or ["a name of timm.list_models()"])
+    architecture = name.partition(".")[0]
+    tagged = "." in name and timm.is_model(architecture)
+    known = timm.list_pretrained(f"{architecture}.*") if tagged else timm.list_models()
+    asked = name if tagged else architecture
+    if asked not in known:
+        near = difflib.get_close_matches(asked, known, n=5, cutoff=0.5)
+        raise UnknownName("timm backbone", asked, near or ["a name of timm.list_models()"])
 
 
 def load_pretrained(backbone: TimmBackbone, name: str, weights: str) -> None:

@@ -18,7 +18,7 @@ def make_set(labels: Sequence[str], parts: Sequence[str] | None = None, side: in
     array = np.broadcast_to(np.arange(rows, dtype=np.uint8)[:, None, None], (rows, side, side))
     ids = np.array([f"image-{row:03d}" for row in range(rows)])
     parts = [""] * rows if parts is None else parts
-    return ImageSet("made", "characters", ids, np.array(labels, dtype=str), np.array(parts), ArrayPixels(array))
+    return ImageSet("made", "characters", ids, np.array(list(labels)), np.array(parts), ArrayPixels(array))
 
 
 def write_photo(path: Path, colour: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] = (12, 10)) -> Path:

@@ -49,6 +49,7 @@ def test_taking_by_a_mask_reads_the_right_pixels(image_set):
     assert taken.pixels(np.arange(3), 8, 1)[:, 0, 0, 0].tolist() == [1, 4, 5]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=6), st.data())
 def test_taking_twice_is_taking_once(first, data):
     from_ids = np.array([f"image-{row}" for row in range(6)])
@@ -221,9 +222,9 @@ def test_a_damaged_photo_is_read_or_refused_but_never_warns(tmp_path_factory, na
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.getbasetemp() / "damaged.bin"
     path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    refusal = ""
     try:
-        pixels = FilePixels([path]).read(np.array([0]), 8, 3)
+        assert FilePixels([path]).read(np.array([0]), 8, 3).shape == (1, 8, 8, 3)
     except DataError as error:
-        assert "\n" not in str(error)
-    else:
-        assert pixels.shape == (1, 8, 8, 3)
+        refusal = str(error)
+    assert "\n" not in refusal

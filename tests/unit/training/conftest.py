@@ -86,12 +86,12 @@ def same_weights() -> Callable[[Model, Model], bool]:
 
 @pytest.fixture
 def start_program(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts a program in an interpreter of its own; it finds this file's functions in the dict `here`."""
+    """Starts a program in an interpreter of its own; `sys.argv[1]` is the path of this file, for its functions."""
 
     def start(text: str, *arguments: object, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         file = tmp_path / "program.py"
-        file.write_text(f"import runpy, sys\nhere = runpy.run_path({__file__!r})\n{text}")
-        command = [sys.executable, *launcher, str(file), *map(str, arguments)]
+        file.write_text(text)
+        command = [sys.executable, *launcher, str(file), __file__, *map(str, arguments)]
         return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
 
     return start

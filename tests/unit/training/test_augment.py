@@ -65,14 +65,16 @@ def test_a_shift_moves_by_at_most_its_share_of_the_side():
     rows, columns = changed.flatten(1).argmax(dim=1) // 20, changed.flatten(1).argmax(dim=1) % 20
     for places in (rows, columns):
         assert (places - 10).abs().max() in (4, 5)  # .2 of 20 pixels, and half a pixel of rounding
-        assert places.min() < 8 < 12 < places.max()
+        assert places.min() < 8
+        assert places.max() > 12
 
 
 def test_light_changes_brightness_alone():
     flat = torch.full((50, 3, 6, 6), 0.5)
     changed = augment(flat, Augmentation(0, 0, 0, 0, light=0.4), seeded())
     assert changed.flatten(1).std(dim=1).max() < 1e-6  # a flat picture stays flat
-    assert 0.3 <= changed.min() < 0.4 < 0.6 < changed.max() <= 0.7  # brightness by up to half of the share
+    assert 0.3 <= changed.min() < 0.4  # brightness by up to half of the share
+    assert 0.6 < changed.max() <= 0.7
 
 
 def test_a_turn_is_a_turn_and_not_a_stretch():

@@ -11,13 +11,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from bict.data import ImageSet
 from bict.errors import SettingsError
 from bict.losses import build_classification
-from bict.models import Encoder, Preprocessing, default_preprocessing
+from bict.models import Encoder, Preprocessing, default_preprocessing, make_model
 from bict.training import loop as module
-from bict.training.loop import Loop, PixelBatches, Trainee, check_batch, learning_rate, make_optimizer
+from bict.training.loop import Backward, Loop, PixelBatches, Trainee, check_batch, learning_rate, make_optimizer
 
 SHAPE: Preprocessing = default_preprocessing("conv-small", 1, 16)
 
@@ -26,12 +27,12 @@ def labels_of(images: ImageSet) -> torch.Tensor:
     return torch.from_numpy(np.unique(images.labels, return_inverse=True)[1])
 
 
-def make_loop(images: ImageSet, settings, **values: object) -> Loop:
+def make_loop(images: ImageSet, settings, backward: Backward | None = None, **values: object) -> Loop:
     torch.manual_seed(0)
     encoder, classes = Encoder("conv-small", "gem", 16, 1), len(np.unique(images.labels))
     classification = build_classification("cosface", classes, 16, scale=16, margin=0.2)
     trainee = Trainee(encoder, classification, make_optimizer(encoder, classification, settings(**values)))
-    return Loop(trainee, images, labels_of(images), SHAPE, settings(**values))
+    return Loop(trainee, images, labels_of(images), SHAPE, settings(**values), backward=backward)
 
 
 def test_the_example_of_the_learning_rate_holds():
@@ -102,6 +103,27 @@ def test_the_mean_loss_is_that_of_the_batches(images, settings):
     with torch.no_grad():
         expected = loop.trainee.classification(loop.trainee.encoder.train()(pixels), labels_of(images))
     assert loop.run_epoch(0)["loss"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [8, 24])
+def test_the_old_model_sees_the_picture_at_its_own_size(images, settings, size):
+    torch.manual_seed(1)
+    encoder, preprocessing = Encoder("conv-small", "gem", 16, 1), default_preprocessing("conv-small", 1, size)
+    options = {"name": "old", "backbone": "conv-small", "pooling": "gem", "neck_dim": 16}
+    old = Backward(make_model(encoder, preprocessing=preprocessing, **options), torch.eye(8, 16))
+    loop = make_loop(images, settings, old, learning_rate=1e-12, batch_size=96, backward_loss="regression")
+    picture = torch.from_numpy(images.pixels(np.arange(96), 16, 1)).permute(0, 3, 1, 2) / 255
+    resized = functional.interpolate(picture, (size, size), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        distance = (loop.trainee.encoder.train()(picture) - encoder.eval()(resized)).square().sum(dim=1).mean()
+    assert loop.run_epoch(0)["backward"] == pytest.approx(distance.item(), rel=1e-4)
+
+
+def test_an_epoch_leaves_torchs_own_randomness_alone(images, settings):
+    loop = make_loop(images, settings, augment=True)
+    before = torch.random.get_rng_state()
+    loop.run_epoch(0)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_the_last_rate_is_set_on_the_optimizer(images, settings):

@@ -102,7 +102,7 @@ def test_progress_ends_at_the_number_of_images(new_model, few):
 
 
 def test_no_view_and_no_image_are_refused(new_model, few):
-    with pytest.raises(SettingsError, match="views must be at least 1.*found 0"):
+    with pytest.raises(SettingsError, match=r"views must be at least 1.*found 0"):
         embed_pairs(new_model, new_model, few, views=0)
     with pytest.raises(DataError, match="no training images"):
         embed_pairs(new_model, new_model, few.take(np.arange(0)))

@@ -16,12 +16,13 @@ from bict.training.checkpoint import FILE
 from bict.training.train import HISTORY
 
 SLOWLY = """
-import time
+import runpy, sys, time
 from pathlib import Path
 from bict.training import train_model
 
+here = runpy.run_path(sys.argv[1])
 settings = here["small_settings"](epochs=4, augment=True)
-train_model(here["patterns"](8, 12), settings, Path(sys.argv[1]), progress=lambda *_: time.sleep(0.1))
+train_model(here["patterns"](8, 12), settings, Path(sys.argv[2]), progress=lambda *_: time.sleep(0.1))
 """
 
 
@@ -75,9 +76,7 @@ def test_an_unfinished_training_is_not_overwritten(stopped, images, settings, ol
 
 def test_an_unfinished_training_is_not_resumed_with_other_settings(stopped, images, settings, old_model):
     with pytest.raises(RunError, match=r"settings\.learning_rate = 0\.003, not 0\.1"):
-        train_model(
-            images, settings(augment=True, learning_rate=0.1), stopped, compatible_with=old_model, resume=True
-        )
+        train_model(images, settings(augment=True, learning_rate=0.1), stopped, compatible_with=old_model, resume=True)
 
 
 def test_a_damaged_checkpoint_is_refused_in_one_line(stopped, images, settings, old_model):

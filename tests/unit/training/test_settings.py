@@ -16,7 +16,15 @@ def test_values_are_kept_and_text_is_read():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", -1), ("batch_size", 1), ("learning_rate", 0), ("margin", 1.6), ("dim", -1), ("seed", -1), ("scale", "x")],
+    [
+        ("epochs", -1),
+        ("batch_size", 1),
+        ("learning_rate", 0),
+        ("margin", 1.6),
+        ("dim", -1),
+        ("seed", -1),
+        ("scale", "x"),
+    ],
 )
 def test_a_value_out_of_its_limits_is_named_in_one_line(name, value):
     with pytest.raises(SettingsError, match=f"^{name} = {value!r}: .+") as info:

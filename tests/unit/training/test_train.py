@@ -33,7 +33,7 @@ def losses(directory: Path) -> list[tuple[float, float, float]]:
 
 
 def test_the_loss_goes_down_and_the_model_tells_its_classes_apart(images, settings, draw_images, tmp_path):
-    model = train_model(images, settings(epochs=6), tmp_path / "m")
+    model = train_model(images, settings(epochs=20), tmp_path / "m")
     first, *_, last = [record["loss"] for record in history(tmp_path / "m")]
     assert last < 0.5 * first
     vectors = torch.from_numpy(embed_images(model, draw_images(8, 4, seed=9)).vectors)
@@ -137,7 +137,7 @@ def test_no_epoch_gives_the_model_as_initialised(images, settings, old_model, tm
 @pytest.mark.parametrize("names", [["10", "9", "2"], [10, 9, 2]], ids=["text", "numbers"])
 def test_labels_are_text_in_sorted_order(draw_images, settings, names, tmp_path):
     three = replace(draw_images(3, 8), labels=np.repeat(names, 8))
-    model = train_model(three, settings(epochs=8, batch_size=8), tmp_path / "m")
+    model = train_model(three, settings(epochs=30, batch_size=8), tmp_path / "m")
     assert model.card.classes == ("10", "2", "9")
     vectors = torch.from_numpy(embed_images(model, three).vectors)
     best = (vectors @ model.classifier.T).argmax(dim=1).reshape(3, 8).mode(dim=1).values
@@ -210,7 +210,7 @@ def test_a_finished_model_is_loaded_and_not_trained_again(images, settings, same
 
 
 def test_one_class_is_refused(images, settings, tmp_path):
-    with pytest.raises(DataError, match="^training images have 1 classes, at least 2 are needed$"):
+    with pytest.raises(DataError, match="training images have 1 classes, at least 2 are needed"):
         train_model(images.take(np.arange(12)), settings(), tmp_path / "m")
 
 
