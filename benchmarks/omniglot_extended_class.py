@@ -40,11 +40,8 @@ def plan(seed: int) -> RunPlan:
 
 def run(root: Path, out: Path, seeds: list[int]) -> list[ResultRecord]:
     images = load_images("omniglot", root=root)
-    records = []
     with terminal_steps() as steps:
-        for seed in seeds:
-            records.append(run_upgrade(images, plan(seed), out / f"seed-{seed}", steps=steps, command=COMMAND))
-    return records
+        return [run_upgrade(images, plan(seed), out / f"seed-{seed}", steps=steps, command=COMMAND) for seed in seeds]
 
 
 def summarise(records: list[ResultRecord]) -> dict[str, Any]:

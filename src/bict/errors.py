@@ -32,10 +32,15 @@ class UnknownName(BictError):
     exit_code = 2
 
     def __init__(self, what: str, found: str, valid: Iterable[str]) -> None:
+        valid = tuple(valid)
+        self.arguments = (what, found, valid)
         choices = sorted(valid)
         near = difflib.get_close_matches(found, choices, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else "valid:"
         super().__init__(f"unknown {what} {found!r}: {hint} ({', '.join(choices)})")
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
+        return UnknownName, self.arguments
 
 
 class SettingsError(BictError):
@@ -82,4 +87,8 @@ class MissingExtra(BictError):
     exit_code = 2
 
     def __init__(self, package: str, extra: str) -> None:
+        self.arguments = (package, extra)
         super().__init__(f"{package} is not installed: pip install 'bict[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return MissingExtra, self.arguments

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bict.losses import BACKWARD_LOSSES, OldView, backward_loss
+from bict.losses import BACKWARD_LOSSES, NEEDS_OLD_VECTORS, OldView, backward_loss
 
 CLASSES, IMAGES, DIM, SCALE = 4, 12, 8, 16.0
 LABELS = torch.arange(IMAGES) % CLASSES
@@ -96,3 +96,11 @@ def test_a_batch_without_other_classes_is_no_special_case(loss, rows):
     part = OldView(old.vectors[rows], old.prototypes, SCALE)
     assert torch.isfinite(loss(unit(IMAGES, seed=3)[rows], LABELS[rows], part))
     assert torch.isfinite(gradient(loss, unit(IMAGES, seed=3)[rows], LABELS[rows], part)).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(BACKWARD_LOSSES) - NEEDS_OLD_VECTORS))
+def test_losses_said_not_to_need_old_vectors_do_without(name):
+    old = old_view()
+    without = OldView(torch.empty(0), old.prototypes, SCALE)
+    new = unit(IMAGES, seed=3)
+    assert torch.equal(backward_loss(name)(new, LABELS, without), backward_loss(name)(new, LABELS, old))

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.pipeline.conftest import SMALL, Bict, Flow
 
 import bict as library
 from bict.embeddings import Embeddings
-from tests.pipeline.conftest import SMALL, Bict, Flow
 
 pytestmark = pytest.mark.slow
 Captured = pytest.CaptureFixture[str]

@@ -8,9 +8,9 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import pytest
+from tests.pipeline.conftest import Bict, Flow
 
 import bict as library
-from tests.pipeline.conftest import Bict, Flow
 
 pytestmark = pytest.mark.slow
 

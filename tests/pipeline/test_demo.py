@@ -13,10 +13,10 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import pytest
+from tests.pipeline.conftest import Bict
 
 import bict
 from bict.evaluation import evaluate_pair
-from tests.pipeline.conftest import Bict
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,9 @@ def test_started_again_it_does_nothing_twice(finished: Path, photos: Path, monke
         bict.demo(data=str(photos), out=finished, seed=1)
 
 
-def test_report_is_made_again_from_the_record(finished: Path, bict_command: Bict, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_is_made_again_from_the_record(
+    finished: Path, bict_command: Bict, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = finished / "report.html"
     first = page.read_text()
     page.unlink()
@@ -113,7 +115,9 @@ def test_report_is_made_again_from_the_record(finished: Path, bict_command: Bict
 
 
 def start(photos: Path, out: Path) -> subprocess.Popen[str]:
-    code = "import importlib.util, sys; from bict.cli.main import main; importlib.util.find_spec = lambda name: None; main(sys.argv[1:])"
+    code = (
+        "import importlib.util, sys; from bict.cli.main import main; importlib.util.find_spec = lambda _: None; main()"
+    )
     arguments = [sys.executable, "-c", code, "demo", "--quick", "--data", photos, "--out", out]
     return subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

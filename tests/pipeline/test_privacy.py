@@ -10,9 +10,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from tests.pipeline.conftest import Flow
 
 import bict
-from tests.pipeline.conftest import Flow
 
 pytestmark = pytest.mark.slow
 

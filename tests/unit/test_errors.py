@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -42,3 +43,9 @@ def test_an_unknown_name_where_none_is_valid():
 
 def test_a_missing_extra_names_the_install_line():
     assert str(MissingExtra("qdrant-client", "qdrant")) == "qdrant-client is not installed: pip install 'bict[qdrant]'"
+
+
+@pytest.mark.parametrize("error", [UnknownName("flag", "sead", ["seed"]), MissingExtra("ray", "ray")])
+def test_errors_survive_the_way_to_another_process(error: BictError):
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  (our own bytes)
+    assert (type(again), str(again)) == (type(error), str(error))

@@ -28,7 +28,7 @@ from bict.spaces import fingerprint
 SIZE = 32
 FONT_SIZE = 22
 MIN_FACES = 12
-RECIPE = "1"
+RECIPE = "2"
 STYLES = {
     "DejaVuSans": ("", "-Bold", "-Oblique", "-BoldOblique"),
     "DejaVuSansMono": ("", "-Bold", "-Oblique", "-BoldOblique"),
@@ -45,9 +45,8 @@ def load_glyphs(seed: int = 0, progress: Progress | None = None, cache: Path | N
     About 2,200 classes and 30,000 images of 32x32, ink bright on black.
     """
     folder = cache or user_cache_path("bict")
-    layout = f"raqm {features.check('raqm')}"
     freetype = str(features.version("freetype2"))
-    versions = "|".join([RECIPE, str(seed), mpl.__version__, PIL.__version__, freetype, layout])
+    versions = "|".join([RECIPE, str(seed), mpl.__version__, PIL.__version__, freetype])
     path = folder / f"glyphs-{fingerprint(versions.encode())[:12]}.npz"
     stored = _read_cache(path)
     if stored is None:
@@ -62,7 +61,7 @@ def render_glyphs(seed: int, progress: Progress | None = None) -> tuple[NDArray[
     """Images `(images, 32, 32)` uint8 and their ids `U+0041/DejaVuSans-Bold`, sorted by character, then face."""
     faces = font_faces()
     characters = _characters(faces)
-    fonts = {name: ImageFont.truetype(str(path), FONT_SIZE) for name, path in faces.items()}
+    fonts = {name: ImageFont.truetype(str(path), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC) for name, path in faces.items()}
     clean: dict[int, dict[str, NDArray[np.uint8]]] = {}
     for done, (code, names) in enumerate(characters.items(), 1):
         drawn = {name: _draw(chr(code), fonts[name]) for name in names}

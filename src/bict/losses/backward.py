@@ -36,6 +36,8 @@ BACKWARD_LOSSES: dict[str, BackwardLoss] = {
     "contrastive": lambda new, labels, old: contrastive(new, labels, old.vectors),
     "regression": lambda new, _labels, old: regression(new, old.vectors),
 }
+NEEDS_OLD_VECTORS = frozenset({"contrastive", "regression"})
+"""The losses that look at old vectors of the batch's own pictures; for the others the old model need not run."""
 
 
 def backward_loss(name: str) -> BackwardLoss:

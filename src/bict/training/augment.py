@@ -50,7 +50,7 @@ def augment(unit: torch.Tensor, how: Augmentation, generator: torch.Generator) -
     down = torch.stack([mirror * sin, shear * sin + cos, draw(2 * how.shift)], dim=1)
     change = torch.stack([across, down], dim=1).to(unit.device)
     grid = functional.affine_grid(change, list(unit.shape), align_corners=False)
-    moved = functional.grid_sample(unit, grid, padding_mode="border", align_corners=False).clamp(0, 1)
+    moved = functional.grid_sample(unit, grid, padding_mode="border", align_corners=False)
     if not how.light:
         return moved
     contrast = (1 + draw(how.light)).view(-1, 1, 1, 1).to(unit.device)

