@@ -61,7 +61,8 @@ def render_glyphs(seed: int, progress: Progress | None = None) -> tuple[NDArray[
     """Images `(images, 32, 32)` uint8 and their ids `U+0041/DejaVuSans-Bold`, sorted by character, then face."""
     faces = font_faces()
     characters = _characters(faces)
-    fonts = {name: ImageFont.truetype(str(path), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC) for name, path in faces.items()}
+    layout = ImageFont.Layout.BASIC  # the same bytes whether or not a text-shaping library is installed
+    fonts = {name: ImageFont.truetype(str(path), FONT_SIZE, layout_engine=layout) for name, path in faces.items()}
     clean: dict[int, dict[str, NDArray[np.uint8]]] = {}
     for done, (code, names) in enumerate(characters.items(), 1):
         drawn = {name: _draw(chr(code), fonts[name]) for name in names}
