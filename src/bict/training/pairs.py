@@ -11,7 +11,7 @@ from bict.errors import DataError, SettingsError
 from bict.models import Model
 from bict.models.embed import encode
 from bict.progress import Progress, silent
-from bict.training.augment import AUGMENTATIONS, augment
+from bict.training.augment import PAIR_AUGMENTATIONS, augment
 from bict.training.picture import shown_to
 from bict.transforms import Pairs
 
@@ -54,7 +54,7 @@ def _embed_batch(
     largest = (max(size for size, _ in shapes), max(channels for _, channels in shapes))
     pixels = {shape: images.pixels(rows, *shape) for shape in {*shapes, largest}}
     unit = models[0].card.preprocessing.to_unit(pixels[largest])
-    augmented = [augment(unit, AUGMENTATIONS[images.kind], generator) for _ in range(views - 1)]
+    augmented = [augment(unit, PAIR_AUGMENTATIONS[images.kind], generator) for _ in range(views - 1)]
     return [
         np.stack([_embed_plain(model, pixels[shape]), *(_embed_augmented(model, view) for view in augmented)])
         for model, shape in zip(models, shapes, strict=True)

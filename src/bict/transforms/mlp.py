@@ -18,6 +18,7 @@ from bict.transforms.ridge import Ridge
 from bict.transforms.rung import Pairs
 
 Weights = dict[str, Tensor]
+NO_LABEL = -1
 
 
 @dataclass(eq=False)
@@ -25,7 +26,8 @@ class ResidualMLP:
     """psi(x) = x W + b + gelu(x W1 + b1) W2, with W and b from `Ridge` and W2 = 0 at the start.
 
     Loss: mean of 1 - cos(psi(old), new) over all views, plus, where asked for, `class_weight` times the cross-entropy
-    of `scale` * cos(psi(old), prototypes) against the label, and `length_weight` times (|psi(old)| / |new| - 1)^2.
+    of `scale` * cos(psi(old), prototypes) against the label (plain views only), and `length_weight` times
+    (|psi(old)| / |new| - 1)^2.
     The form follows the forward stage of Su et al., "Privacy-Preserving Model Upgrades with Bidirectional Compatible
     Training in Image Retrieval", 2022 (arXiv 2204.13919), which does not publish its network. Training runs in
     coordinates where inputs and outputs have unit variance, folded into the weights afterwards; it draws from its own
@@ -131,7 +133,7 @@ class ResidualMLP:
     ) -> Weights:
         old, new = (torch.tensor(side) for side in pairs.flat())
         old, new = (old - units.old_mean) / units.old_scale, new / units.new_scale
-        labels = None if pairs.labels is None else torch.tensor(pairs.labels).repeat(pairs.views)
+        labels = None if pairs.labels is None else _labels_of_view_0(pairs.labels, pairs.views)
         prototypes = None if pairs.prototypes is None else torch.tensor(pairs.prototypes)
         steps = self.epochs * math.ceil(len(old) / self.batch)
         optimiser = torch.optim.AdamW(list(weights.values()), lr=self.lr, weight_decay=self.weight_decay)
@@ -167,10 +169,17 @@ class ResidualMLP:
         loss = (1 - functional.cosine_similarity(mapped, new)).mean()
         if self.class_weight > 0 and labels is not None and prototypes is not None:
             cosines = functional.normalize(mapped) @ functional.normalize(prototypes).T
-            loss = loss + self.class_weight * functional.cross_entropy(self.scale * cosines, labels)
+            classified = functional.cross_entropy(self.scale * cosines, labels, ignore_index=NO_LABEL, reduction="sum")
+            loss = loss + self.class_weight * classified / (labels != NO_LABEL).sum().clamp(min=1)
         if self.length_weight > 0:
             loss = loss + self.length_weight * (mapped.norm(dim=1) / new.norm(dim=1) - 1).square().mean()
         return loss
+
+
+def _labels_of_view_0(labels: NDArray[np.int64], views: int) -> Tensor:
+    """Labels of all views: a picture that was turned or mirrored may be none of its class any more."""
+    plain = torch.tensor(labels)
+    return torch.cat([plain, torch.full((len(plain) * (views - 1),), NO_LABEL)])
 
 
 def psi(old: Tensor, weights: Weights, *, keep: Tensor | None = None) -> Tensor:

@@ -83,3 +83,15 @@ def test_a_turn_is_a_turn_and_not_a_stretch():
     disc = ((axis[:, None] ** 2 + axis**2) < 0.5).float().expand(8, 1, -1, -1)
     changed = augment(disc, Augmentation(degrees=90, shear=0, zoom=0, shift=0), seeded())
     assert (changed - disc).abs().mean() < 0.03  # a disc looks the same from everywhere
+
+
+def test_quarter_turns_and_mirrors_give_the_eight_pictures_of_a_square():
+    picture = torch.zeros(1, 1, 8, 8)
+    picture[..., 0, 0], picture[..., 0, 5] = 1.0, 0.5
+    still = Augmentation(degrees=0, shear=0, zoom=0, shift=0, flip=True, quarter_turns=True)
+    turned = augment(picture.repeat(200, 1, 1, 1), still, torch.Generator().manual_seed(0))
+    expected = [torch.rot90(side, turns, (2, 3)) for side in (picture, picture.flip(3)) for turns in range(4)]
+    nearest = [min(range(8), key=lambda number: (one - expected[number]).abs().max().item()) for one in turned]
+    assert set(nearest) == set(range(8))
+    for one, number in zip(turned, nearest, strict=True):
+        torch.testing.assert_close(one[None], expected[number], atol=1e-4, rtol=0)

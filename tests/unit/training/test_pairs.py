@@ -10,7 +10,7 @@ from torch.nn import functional
 from bict.data import ImageSet
 from bict.errors import DataError, SettingsError
 from bict.models import Encoder, Model, default_preprocessing, embed_images, make_model
-from bict.training.augment import AUGMENTATIONS, augment
+from bict.training.augment import PAIR_AUGMENTATIONS, augment
 from bict.training.pairs import embed_pairs
 
 VIEWS = 3
@@ -57,7 +57,7 @@ def test_the_smaller_model_sees_the_larger_ones_picture_scaled_down(few):
     small, large = untrained(16, 1), untrained(32, 1, seed=1)
     pairs = embed_pairs(small, large, few, views=2, seed=7)
     pixels = torch.from_numpy(few.pixels(np.arange(len(few)), 32, 1)).permute(0, 3, 1, 2) / 255
-    picture = augment(pixels, AUGMENTATIONS["characters"], torch.Generator().manual_seed(7))
+    picture = augment(pixels, PAIR_AUGMENTATIONS["characters"], torch.Generator().manual_seed(7))
     smaller = functional.interpolate(picture, (16, 16), mode="bilinear", antialias=True)
     with torch.no_grad():
         np.testing.assert_allclose(pairs.new[1], large.encoder(picture).numpy(), atol=1e-6)

@@ -1,0 +1,62 @@
+"""README and docs say what is there: commands, options, files, figures."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from bict.cli.main import COMMANDS, build_app
+from bict.losses import BACKWARD_LOSSES, CLASSIFICATION_LOSSES
+from bict.models import BACKBONES, POOLINGS
+from bict.transforms import RUNGS
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `bict ...` line of the page's code blocks, without comments."""
+    blocks = re.findall(r"```[a-z]*\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("bict ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_pages_exist_with_their_options(page: Path) -> None:
+    for words in commands(page):
+        assert words[0] in COMMANDS
+        command = typer.main.get_command(build_app(words[0])).commands[words[0]]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_named_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+    for script in re.findall(r"python ((?:benchmarks|examples)/\S+\.py)", page.read_text()):
+        assert (ROOT / script).exists(), script
+    for target in re.findall(r"^make (\S+)", page.read_text(), re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_every_method_has_its_entry() -> None:
+    methods = (ROOT / "docs" / "methods.md").read_text()
+    for name in (*BACKWARD_LOSSES, *CLASSIFICATION_LOSSES, *RUNGS, *BACKBONES, *POOLINGS):
+        assert f"`{name}`" in methods, name
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "results.md"], ids=lambda page: page.name)
+def test_the_omniglot_table_is_the_committed_record(page: Path) -> None:
+    record = json.loads((ROOT / "benchmarks" / "records" / "omniglot_extended_class.json").read_text())
+    text = page.read_text()
+    for row in record["summary"]["rows"]:
+        assert f"{row['map']['mean']:.3f} ± {row['map']['sd']:.3f}" in text, row["name"]
+    for key in ("recovered_share", "compatibility_tax"):
+        assert f"{record['summary']['figures'][key]['mean']:.3f}" in text, key
