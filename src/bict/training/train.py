@@ -64,7 +64,7 @@ def train_model(
             raise RunError(f"{out} holds an unfinished training: add --resume to go on, or choose another --out")
         if resume and (out / CHECKPOINT).exists():
             load_checkpoint(out, trainee)
-        backward = None if compatible_with is None else old_view(compatible_with, images, classes)
+        backward = None if compatible_with is None else old_view(compatible_with, images, classes, settings.prototypes)
         loop = Loop(trainee, images, torch.from_numpy(labels), preprocessing, settings, backward=backward)
         _run_epochs(loop, out, progress)
         if loop.accelerator.is_main_process:
@@ -92,10 +92,14 @@ def _digest(names: NDArray[Any]) -> str:
     return fingerprint("\n".join(names.astype(str).tolist()).encode())[:16]
 
 
-def old_view(old: Model, images: ImageSet, classes: NDArray[Any]) -> Backward:
-    """The frozen old classifier over the new model's classes, filled up with mean old vectors."""
+def old_view(old: Model, images: ImageSet, classes: NDArray[Any], prototypes: str = "means") -> Backward:
+    """One frozen row per class of the new model: mean old vectors, or the old classifier filled up with them."""
     vectors = embed_images(old, images)
-    known = {} if old.classifier is None else {name: row for row, name in enumerate(old.card.classes)}
+    known = (
+        {}
+        if old.classifier is None or prototypes == "means"
+        else {name: row for row, name in enumerate(old.card.classes)}
+    )
     seen = torch.tensor([known.get(name, -1) for name in classes.tolist()])
     labels = torch.from_numpy(np.searchsorted(classes, images.labels.astype(str)))
     head = old.classifier if old.classifier is not None else torch.zeros(1, old.space.dim)

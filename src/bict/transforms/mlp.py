@@ -19,6 +19,7 @@ from bict.transforms.rung import Pairs
 
 Weights = dict[str, Tensor]
 NO_LABEL = -1
+EPOCHS, STEPS = 8, 1000
 
 
 @dataclass(eq=False)
@@ -34,8 +35,8 @@ class ResidualMLP:
     generator and leaves torch's global one alone.
 
     Attributes:
-        hidden: width; None for 4 times the larger dimension.
-        epochs: passes over all views of all pairs.
+        hidden: width; None for 8 times the larger dimension.
+        epochs: passes over all views of all pairs; None for 8, or for as many as make 1000 steps.
         lr: peak of AdamW's cosine schedule.
         weight_decay: of AdamW, decoupled.
         batch: rows for each step.
@@ -54,8 +55,8 @@ class ResidualMLP:
 
     name: ClassVar[str] = "mlp"
     hidden: int | None = None
-    epochs: int = 30
-    lr: float = 1e-3
+    epochs: int | None = None
+    lr: float = 5e-3
     weight_decay: float = 1e-2
     batch: int = 1024
     dropout: float = 0.0
@@ -117,7 +118,7 @@ class ResidualMLP:
 
     def _start(self, ridge: Ridge, units: _Units, generator: torch.Generator) -> Weights:
         old_dim, new_dim = ridge.weight_.shape
-        hidden = self.hidden or 4 * max(old_dim, new_dim)
+        hidden = self.hidden or 8 * max(old_dim, new_dim)
         weight, bias = torch.from_numpy(ridge.weight_), torch.from_numpy(ridge.bias_)
         weights = {
             "weight": weight * (units.old_scale / units.new_scale),
@@ -135,11 +136,12 @@ class ResidualMLP:
         old, new = (old - units.old_mean) / units.old_scale, new / units.new_scale
         labels = None if pairs.labels is None else _labels_of_view_0(pairs.labels, pairs.views)
         prototypes = None if pairs.prototypes is None else torch.tensor(pairs.prototypes)
-        steps = self.epochs * math.ceil(len(old) / self.batch)
+        per_epoch = math.ceil(len(old) / self.batch)
+        epochs = max(EPOCHS, math.ceil(STEPS / per_epoch)) if self.epochs is None else self.epochs
         optimiser = torch.optim.AdamW(list(weights.values()), lr=self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(epochs * per_epoch, 1))
         self.losses_ = []
-        for epoch in range(self.epochs):
+        for epoch in range(epochs):
             total = 0.0
             order = torch.randperm(len(old), generator=generator)
             for rows in torch.split(order, self.batch):
@@ -153,7 +155,7 @@ class ResidualMLP:
             self.losses_.append(total / len(old))
             if not math.isfinite(self.losses_[-1]):
                 raise TransformError(f"the loss of the mlp is not finite in epoch {epoch + 1}: lower lr from {self.lr}")
-            progress(epoch + 1, self.epochs)
+            progress(epoch + 1, epochs)
         return {name: weight.detach() for name, weight in weights.items()}
 
     def _noisy_psi(self, old: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from bict.data import DataAddress, ImageSet, load_part
 from bict.models import Model
 from bict.progress import Progress, silent
-from bict.training.pairs import embed_pairs
+from bict.training.pairs import VIEWS, embed_pairs
 from bict.transforms import ResidualMLP, Transform, fit_ladder
 
 
@@ -17,9 +17,9 @@ def fit(
     new: Path,
     data: str,
     out: Path,
-    views: int = 5,
+    views: int = VIEWS,
     class_weight: float = ResidualMLP.class_weight,
-    epochs: int = ResidualMLP.epochs,
+    epochs: int | None = ResidualMLP.epochs,
     held_out: float = 0.2,
     seed: int = 0,
     data_root: Path | None = None,
@@ -38,7 +38,7 @@ def fit(
         out: directory for the transform.
         views: views of each image to fit on, the plain one included.
         class_weight: weight of the classification under the frozen new classifier, for the MLP.
-        epochs: passes of the MLP over all views.
+        epochs: passes of the MLP over all views (default: 8, or as many as make 1000 steps).
         held_out: share of the classes to judge on.
         seed: of the split, the views and the MLP.
         data_root: folder in which the data lies.
@@ -69,9 +69,9 @@ def fit_transform(
     new: Model,
     images: ImageSet,
     *,
-    views: int = 5,
+    views: int = VIEWS,
     class_weight: float = ResidualMLP.class_weight,
-    epochs: int = ResidualMLP.epochs,
+    epochs: int | None = ResidualMLP.epochs,
     held_out: float = 0.2,
     seed: int = 0,
     progress: Progress = silent,

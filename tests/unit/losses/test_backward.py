@@ -11,14 +11,14 @@ from bict.losses import BACKWARD_LOSSES, OldView, backward_loss, contrastive, in
 
 @pytest.fixture
 def batch(unit_rows):
-    view = OldView(unit_rows(6, 4, seed=1), unit_rows(3, 4, seed=2), 12.0)
+    view = OldView(unit_rows(6, 4, seed=1), unit_rows(3, 4, seed=2))
     return unit_rows(6, 4), torch.arange(6) % 3, view
 
 
 def test_each_name_gets_what_it_needs_of_the_old_model(batch):
     new, labels, old = batch
     expected = {
-        "influence": influence(new, labels, old.prototypes, scale=12.0),
+        "influence": influence(new, labels, old.prototypes),
         "contrastive": contrastive(new, labels, old.vectors),
         "regression": regression(new, old.vectors),
     }

@@ -183,7 +183,7 @@ def test_photos_are_read_from_files(images, settings, tmp_path):
 
 def test_prototypes_are_the_old_classifier_and_mean_old_vectors(images, old_model):
     classes = np.unique(images.labels)
-    prototypes = old_view(old_model, images, classes).prototypes
+    prototypes = old_view(old_model, images, classes, "classifier").prototypes
     torch.testing.assert_close(prototypes[:4], old_model.classifier)
     vectors = embed_images(old_model, images).vectors
     for row in range(4, 8):
@@ -191,9 +191,10 @@ def test_prototypes_are_the_old_classifier_and_mean_old_vectors(images, old_mode
         np.testing.assert_allclose(prototypes[row], mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_an_old_model_without_classifier_gives_mean_vectors_alone(images, old_model):
+def test_without_the_classifier_all_prototypes_are_mean_vectors(images, old_model):
     bare = Model(old_model.encoder, old_model.card, None)
-    prototypes = old_view(bare, images, np.unique(images.labels)).prototypes
+    prototypes = old_view(bare, images, np.unique(images.labels), "classifier").prototypes
+    torch.testing.assert_close(prototypes, old_view(old_model, images, np.unique(images.labels)).prototypes)
     torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(8))
     assert not torch.allclose(prototypes[:4], old_model.classifier)
 
