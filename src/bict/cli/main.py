@@ -105,6 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
         words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
         called = next((word for word in words if not word.startswith("-")), None)
         code = typer.main.get_command(build_app(called)).main(words, prog_name="bict", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's own answer to Ctrl-C
+            _refuse(STOPPED, code)
     except BictError as error:
         code = _refuse(str(error), error.exit_code)
     except typer.TyperException as error:

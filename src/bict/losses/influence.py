@@ -13,14 +13,14 @@ def influence(
 
     Shen, Xiong, Xia, Soatto: "Towards Backward-Compatible Representation Learning", CVPR 2020, arXiv 2003.11942,
     which used the old classifier, and mean old vectors for classes the old model never saw. Mean old vectors for
-    *every* class are what a gallery holds, and measured better here (`docs/results.md`).
+    *every* class, which is how a gallery's vectors lie, are the default here.
 
     Args:
         new: `(batch, dim)` unit vectors z of the model being trained.
         labels: `(batch,)` class indices.
         prototypes: `(classes, dim)` unit rows P, frozen.
-        scale: factor s on the cosines. Half the classification's measured better than the same: the softmax is
-            satisfied later, and so new vectors go on moving towards their prototypes.
+        scale: factor on the cosines; below the classification's, so that the softmax is satisfied later and new
+            vectors go on moving towards their prototypes.
     """
     return functional.cross_entropy(scale * new @ prototypes.T, labels)
 

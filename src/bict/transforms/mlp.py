@@ -19,7 +19,7 @@ from bict.transforms.rung import Pairs
 
 Weights = dict[str, Tensor]
 NO_LABEL = -1
-EPOCHS, STEPS = 8, 1000
+EPOCHS, STEPS = 8, 300
 
 
 @dataclass(eq=False)
@@ -36,7 +36,7 @@ class ResidualMLP:
 
     Attributes:
         hidden: width; None for 8 times the larger dimension.
-        epochs: passes over all views of all pairs; None for 8, or for as many as make 1000 steps.
+        epochs: passes over all views of all pairs; None for 8, or for as many as make 300 steps.
         lr: peak of AdamW's cosine schedule.
         weight_decay: of AdamW, decoupled.
         batch: rows for each step.

@@ -38,7 +38,7 @@ def fit(
         out: directory for the transform.
         views: views of each image to fit on, the plain one included.
         class_weight: weight of the classification under the frozen new classifier, for the MLP.
-        epochs: passes of the MLP over all views (default: 8, or as many as make 1000 steps).
+        epochs: passes of the MLP over all views (default: 8, or as many as make 300 steps).
         held_out: share of the classes to judge on.
         seed: of the split, the views and the MLP.
         data_root: folder in which the data lies.
