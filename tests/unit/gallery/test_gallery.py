@@ -158,3 +158,11 @@ def test_search_refuses_values_that_make_no_sense(gallery, embeddings):
         gallery.search(embeddings(2), include=["pth"])
     with pytest.raises(UnknownName, match="vector column 'v5'"):
         gallery.vectors("v5")
+
+
+def test_a_gallery_whose_first_writing_was_killed_is_named(tmp_path):
+    data = tmp_path / "gallery" / "vectors.lance" / "data"
+    data.mkdir(parents=True)
+    (data / "part.lance").write_bytes(b"half")
+    with pytest.raises(GalleryError, match=r"first writing was cut off.*delete it"):
+        Gallery.open(tmp_path / "gallery")

@@ -73,6 +73,10 @@ class LanceStore:
             raise GalleryError(
                 f"{address} is not a gallery: found no {TABLE} there, expected a folder made by Gallery.create"
             )
+        if not (Path(address) / TABLE / "_versions").is_dir():
+            raise GalleryError(
+                f"{address} is not a gallery yet: its first writing was cut off and it holds no rows; delete it and embed again"
+            )
         return cls(address)
 
     def _refresh(self) -> lance.LanceDataset:
