@@ -75,7 +75,8 @@ class LanceStore:
             )
         if not (Path(address) / TABLE / "_versions").is_dir():
             raise GalleryError(
-                f"{address} is not a gallery yet: its first writing was cut off and it holds no rows; delete it and embed again"
+                f"{address} is not a gallery yet, its first writing was cut off and it holds no rows: "
+                "delete it and embed again"
             )
         return cls(address)
 
