@@ -7,8 +7,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 $(VENV)/.installed: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or set PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[photos,dev]'
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --editable '.[photos,dev]'
 	touch $@
 
 demo: $(VENV)/.installed  ## the whole upgrade on built-in images, about 4 minutes on 2 cores

@@ -33,7 +33,7 @@ def plan(seed: int) -> RunPlan:
     return RunPlan(
         split=SplitPlan(scenario="extended-class", old_share=0.3, seed=seed),
         old=TrainSettings(backbone="conv-small", epochs=12, seed=seed),
-        new=TrainSettings(backbone="conv-base", epochs=12, seed=seed),
+        new=TrainSettings(backbone="conv-base", epochs=8, seed=seed),
         seed=seed,
     )
 

@@ -35,6 +35,20 @@ def claim(directory: Path, settings: dict[str, Any]) -> None:
         raise RunError(f"{directory} cannot be written (no permission): choose another --out")
 
 
+def require_writable(directory: Path) -> None:
+    """Make a directory, so that a place that cannot be written is found before the work and not after it.
+
+    Raises:
+        RunError: it cannot be made or written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{directory} cannot be written ({error.strerror}): choose another place") from error
+    if not os.access(directory, os.W_OK):
+        raise RunError(f"{directory} cannot be written (no permission): choose another place")
+
+
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401  (any JSON)
     """Write JSON by renaming a finished file, so that a kill leaves the old file or the new one."""
     temporary = path.with_name(_part(path.name))

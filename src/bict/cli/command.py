@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from bict.cli.progress import terminal_steps
@@ -30,11 +30,13 @@ def command(function: Function, show: Callable[[Any, bool], None]) -> Function:
     """
     hints = typing.get_type_hints(function)
     options = _parameters(function, hints)
+    required = _required_options(function)
     models = {name: hint for name, hint in hints.items() if name != "return" and _is_model(hint)}
 
     @functools.wraps(function)
     def run(context: typer.Context, config: Path | None, json: bool, **values: Any) -> None:  # noqa: ANN401
-        values = _with_config(context, config, values)
+        values = _with_config(context, config, values, {**hints, **_field_hints(models)})
+        _require(values, required)
         for name, model in models.items():
             fields = {field: values.pop(field) for field in model.model_fields}
             values[name] = validated(model, fields)
@@ -101,11 +103,12 @@ def _field_option(name: str, info: Any) -> inspect.Parameter:  # noqa: ANN401
 
 
 def _option(name: str, hint: Any, default: Any, text: str) -> inspect.Parameter:  # noqa: ANN401
-    flag = "--" + name.replace("_", "-")
+    flag = _flag(name)
+    if default is ...:  # may also come from the config file, so it is asked for after that was read
+        hint, default, text = hint | None, None, f"{text} [required]"
     flags = [f"{flag}/--no-{name.replace('_', '-')}"] if hint is bool and default is True else [flag]
     annotation = Annotated[hint, typer.Option(*flags, help=text, show_default=default not in (None, False))]
-    empty = inspect.Parameter.empty if default is ... else default
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=empty, annotation=annotation)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _argument(name: str, hint: Any, text: str) -> inspect.Parameter:  # noqa: ANN401
@@ -130,13 +133,38 @@ def _is_model(hint: Any) -> bool:  # noqa: ANN401
     return isinstance(hint, type) and issubclass(hint, BaseModel)
 
 
-def _with_config(context: typer.Context, path: Path | None, values: dict[str, Any]) -> dict[str, Any]:
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _required_options(function: Function) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is inspect.Parameter.empty
+    ]
+
+
+def _field_hints(models: dict[str, type[BaseModel]]) -> dict[str, Any]:
+    return {name: info.annotation for model in models.values() for name, info in model.model_fields.items()}
+
+
+def _require(values: dict[str, Any], required: list[str]) -> None:
+    missing = [_flag(name) for name in required if values.get(name) is None]
+    if missing:
+        raise SettingsError(f"missing {', '.join(missing)}: give it on the command line or in the --config file")
+
+
+def _with_config(
+    context: typer.Context, path: Path | None, values: dict[str, Any], hints: dict[str, Any]
+) -> dict[str, Any]:
     """Values of a YAML file where the command line gives none."""
     if path is None:
         return values
     try:
         content = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} must hold `name: value` lines")
@@ -145,15 +173,14 @@ def _with_config(context: typer.Context, path: Path | None, values: dict[str, An
         if name not in values:
             raise UnknownName(f"key in {path}", str(key), [known.replace("_", "-") for known in values])
         source = context.get_parameter_source(name)
-        if source is not None and source.name != "COMMANDLINE":
-            values[name] = _cast(value, values[name], str(key), path)
+        if source is None or source.name != "COMMANDLINE":
+            values[name] = _typed(value, hints[name], str(key), path)
     return values
 
 
-def _cast(value: Any, default: Any, key: str, path: Path) -> Any:  # noqa: ANN401
-    """A YAML value in the type the option has; numbers may be written as either."""
-    if isinstance(default, Path):
-        return Path(str(value))
-    if default is None or isinstance(value, type(default)) or (isinstance(default, float) and isinstance(value, int)):
-        return value
-    raise SettingsError(f"{key} in {path}: found {value!r}, expected {type(default).__name__}")
+def _typed(value: Any, hint: Any, key: str, path: Path) -> Any:  # noqa: ANN401
+    """A YAML value in the type the option has."""
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise SettingsError(f"{key} in {path}: {value!r}, {error.errors()[0]['msg'].lower()}") from error

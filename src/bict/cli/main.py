@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import typer
+from pydantic import ValidationError
 
 import bict
 from bict.cli import show
@@ -109,6 +110,9 @@ def main(arguments: list[str] | None = None) -> None:
             _refuse(STOPPED, code)
     except BictError as error:
         code = _refuse(str(error), error.exit_code)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        code = _refuse(f"{'.'.join(map(str, problem['loc']))} {problem['input']}: {problem['msg'].lower()}", 2)
     except typer.TyperException as error:
         code = _refuse(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):

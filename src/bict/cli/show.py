@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def fit(transform: Transform, as_json: bool) -> None:
     for rung in card.scores.rungs if card.scores else ():
         low, high = rung.map_interval or (float("nan"), float("nan"))
         scored = ("-", "-") if rung.map is None else (f"{rung.map:.3f}", f"{low:.3f}-{high:.3f}")
-        table.add_row(rung.name, *scored, f"{rung.seconds:.1f}", "chosen" if rung.name == card.rung else rung.note)
+        table.add_row(
+            rung.name, *scored, f"{rung.seconds:.1f}", "chosen" if rung.name == card.rung else escape(rung.note)
+        )
     console = _console()
     console.print(table)
     where = f"\n{card.rung}: {card.source} -> {card.target}, in {transform.path}"
@@ -104,7 +107,7 @@ def search(result: SearchResult, as_json: bool) -> None:
     table = _table("query", "rank", "similarity", "id", "label")
     for hit in hits:
         cells = (hit["query"], hit["rank"], f"{hit['similarity']:.3f}", hit["id"], hit.get("label", ""))
-        table.add_row(*map(str, cells))
+        table.add_row(*(escape(str(cell)) for cell in cells))
     console = _console()
     console.print(table)
     console.print(f"\nqueries and gallery: {result.comparison}", highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from bict.errors import DataError, UnknownName
 
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 MANIFESTS = {".csv", ".parquet"}
+LOG = logging.getLogger(__name__)
 COLUMNS = ("path", "label", "split")
 SPLITS = ("train", "evaluation", "query", "gallery", "")
 Progress = Callable[[int, int], None]
@@ -38,6 +40,10 @@ def load_folder(path: Path, *, strict: bool = False, progress: Progress | None =
     skipped = tuple(f"{entry[0]} ({problem})" for entry, problem in zip(entries, problems, strict=True) if problem)
     if skipped and (strict or len(skipped) == len(entries)):
         raise DataError(f"{len(skipped)} of {len(entries)} images cannot be read, the first is {skipped[0]}")
+    if skipped:
+        LOG.warning(
+            "left out %d of %d images that cannot be read: %s", len(skipped), len(entries), ", ".join(skipped[:3])
+        )
     good = [entry for entry, problem in zip(entries, problems, strict=True) if not problem]
     ids, paths, labels, parts = zip(*good, strict=True)
     columns = (np.array(ids), np.array(labels), np.array(parts))

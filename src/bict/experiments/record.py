@@ -70,7 +70,7 @@ def make_record(
         training={names[name]: history for name, history in histories.items()},
         ladder=_ladder(outcome.new.transform),
         free_ladder=None if outcome.free is None else _ladder(outcome.free.transform),
-        privacy=Privacy(files_opened=list(outcome.new.upgraded.opened), refused=0),
+        privacy=Privacy(files_opened=outcome.new.opened, refused=0),
     )
 
 

@@ -9,18 +9,21 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from bict.data import ImageSet, Splits, draw_splits
 from bict.embeddings import Embeddings
-from bict.errors import GalleryError
+from bict.errors import DataError
 from bict.evaluation import PairResult, evaluate_pair
 from bict.experiments.clock import Clock
 from bict.experiments.plan import RunPlan
 from bict.experiments.record import make_record, make_strips
-from bict.gallery import Gallery, UpgradeReport, upgrade
+from bict.gallery import Gallery, upgrade
 from bict.models import Model, embed_images
 from bict.progress import Progress, Steps, silent_steps
 from bict.reports import ResultRecord, save_record, save_strips
 from bict.runs import claim, write_json
+from bict.spaces import fingerprint
 from bict.training import TrainSettings, train_model
 from bict.training.train import HISTORY
 from bict.transforms import Transform
@@ -28,6 +31,7 @@ from bict.workflow.embed import write_gallery
 from bict.workflow.fit import fit_transform
 from bict.workflow.report import RESULT, STRIPS, report
 
+LEAST_CLASSES = 3
 PACKAGES = ("bict", "torch", "timm", "pytorch-metric-learning", "accelerate", "pylance", "numpy")
 
 
@@ -38,7 +42,7 @@ class Side:
     model: Model
     transform: Transform
     gallery: Gallery
-    upgraded: UpgradeReport
+    opened: list[str]
     backfill: Embeddings
     queries: Embeddings
 
@@ -71,7 +75,8 @@ def run_upgrade(
     """
     out = Path(out)
     splits = draw_splits(images, plan.split)
-    claim(out, {"data": images.name, "images": len(images), "plan": plan.model_dump(mode="json")})
+    _require_enough(images, splits)
+    claim(out, {"data": images.name, "images": _digest(images), "plan": plan.model_dump(mode="json")})
     clock = Clock(out / "timing.json", steps)
     _write_splits(images, splits, out / "splits.json")
     outcome = _Run(images, splits, plan, out, clock).make()
@@ -136,13 +141,17 @@ class _Run:
         with self.clock.step(f"fit transform to {name}") as progress:
             transform = self.transform(name, old, new, progress)
         with self.clock.step(f"upgrade gallery to {name}") as progress:
-            upgraded = upgrade(gallery, transform, run_dir=self.out, progress=progress)
+            done = upgrade(gallery, transform, run_dir=self.out, progress=progress)
+            opened = self.out / f"opened-{name}.json"
+            if not done.already_upgraded:
+                write_json(opened, list(done.opened))
         with self.clock.step(f"backfill with {name}") as progress:
             path = self.out / f"backfill-{name}.parquet"
             if not path.exists():
                 embed_images(new, self.part("gallery"), progress=progress).save(path)
             backfill = Embeddings.load(path)
-        return Side(new, transform, gallery, upgraded, backfill, embed_images(new, self.part("query")))
+        files = json.loads(opened.read_text()) if opened.exists() else []
+        return Side(new, transform, gallery, files, backfill, embed_images(new, self.part("query")))
 
     def transform(self, name: str, old: Model, new: Model, progress: Progress) -> Transform:
         directory = self.out / f"transform-{name}"
@@ -159,11 +168,10 @@ def _opened(path: Path) -> Gallery | None:
     """The gallery at a path of this run; what a kill left half written is removed."""
     if not path.exists():
         return None
-    try:
-        return Gallery.open(path)
-    except GalleryError:
+    if not (path / "vectors.lance" / "_versions").is_dir():
         shutil.rmtree(path)
         return None
+    return Gallery.open(path)
 
 
 def _copy_gallery(vectors: Embeddings, path: Path) -> Gallery:
@@ -186,6 +194,22 @@ def _evaluate(outcome: Outcome) -> dict[str, PairResult]:
         name: evaluate_pair(query, gallery, name=name, query_name=query_name, gallery_name=gallery_name)
         for name, (query_name, query, gallery_name, gallery) in sides.items()
     }
+
+
+def _digest(images: ImageSet) -> str:
+    """Hash over ids, labels and prescribed parts, so that a run is not continued with other data."""
+    columns = (images.ids, images.labels, images.parts)
+    return fingerprint(*("\n".join(column.astype(str).tolist()).encode() for column in columns))[:16]
+
+
+def _require_enough(images: ImageSet, splits: Splits) -> None:
+    """Refuse before hours of training what the choice of the transform would refuse after them."""
+    _, counts = np.unique(images.labels[splits.train], return_counts=True)
+    if len(counts) < LEAST_CLASSES or (counts > 1).sum() < LEAST_CLASSES - 1:
+        raise DataError(
+            f"{len(counts)} training classes, {(counts > 1).sum()} of them with 2 images or more: at least "
+            f"{LEAST_CLASSES} are needed to choose a transform, {LEAST_CLASSES - 1} of them with 2 images"
+        )
 
 
 def _write_splits(images: ImageSet, splits: Splits, path: Path) -> None:

@@ -15,7 +15,7 @@ from bict.training.augment import PAIR_AUGMENTATIONS, augment
 from bict.training.picture import shown_to
 from bict.transforms import Pairs
 
-VIEWS = 9
+VIEWS = 7
 
 
 def embed_pairs(

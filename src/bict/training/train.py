@@ -156,6 +156,7 @@ def _write(
     old: Model | None,
 ) -> None:
     """History, weights and card, in this order: a directory with a card is finished."""
+    learned_from_old = settings.backward_weight > 0 and settings.epochs > 0
     model = make_model(
         trainee.encoder.cpu(),
         name=out.resolve().name or "model",
@@ -165,7 +166,7 @@ def _write(
         neck_dim=settings.dim,
         classifier=classifier_of(trainee.classification).cpu(),
         classes=classes,
-        compatible_with=None if old is None else old.space,
+        compatible_with=old.space if old is not None and learned_from_old else None,
         training=settings.model_dump(),
     )
     write_json(out / HISTORY, trainee.history)

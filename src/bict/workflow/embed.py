@@ -10,10 +10,11 @@ import numpy as np
 
 from bict.data import DataAddress, ImageSet, load_part
 from bict.embeddings import Embeddings
-from bict.errors import GalleryError
+from bict.errors import GalleryError, SettingsError
 from bict.gallery import Gallery
 from bict.models import Model, embed_images
 from bict.progress import Progress, silent
+from bict.runs import require_writable
 from bict.spaces import Space
 
 FILES = {".parquet", ".npz"}
@@ -54,9 +55,12 @@ def embed(
     Raises:
         BictError: the model, the data or the target cannot be used.
     """
+    to = Path(to)
+    if to.suffix == ".npy":
+        raise SettingsError(f"{to}: name a file that ends in .parquet or .npz, or a folder for a gallery")
+    require_writable(to.parent)
     loaded = Model.load(model)
     images = load_part(DataAddress.parse(data), root=data_root, strict=strict)
-    to = Path(to)
     if to.suffix in FILES:
         embed_images(loaded, images, progress=progress).save(to)
     else:

@@ -21,6 +21,7 @@ def evaluate(
     data: str,
     model: Path | None = None,
     column: str | None = None,
+    exclude_self: bool = True,
     data_root: Path | None = None,
     strict: bool = False,
     progress: Progress = silent,
@@ -32,6 +33,8 @@ def evaluate(
         data: query images as NAME:PART[,key=value] (default part: query), or a .parquet or .npz of embedded queries.
         model: directory of the model that embeds the query images.
         column: vector column of the gallery, such as v1 (default: the live one).
+        exclude_self: leave the gallery row with a query's own id out of its ranking; turn it off where two folders give
+            different images the same relative path.
         data_root: folder in which the data lies.
         strict: stop at the first unreadable image instead of leaving it out.
         progress: called with images done and images in all.
@@ -39,14 +42,21 @@ def evaluate(
     Raises:
         BictError: gallery, model or data cannot be used, or the spaces are not comparable.
     """
+    if Path(gallery).suffix in FILES and column is not None:
+        raise SettingsError(f"{gallery} is a file and has no columns: leave out --column")
     stored = Embeddings.load(gallery) if Path(gallery).suffix in FILES else Gallery.open(gallery).vectors(column)
-    if Path(data).suffix in FILES:
-        queries = Embeddings.load(data)
-    elif model is None:
+    if model is None and Path(data).suffix not in FILES:
         raise SettingsError("query images need the model that embeds them: add --model")
+    if model is None:
+        queries = Embeddings.load(data)
     else:
         images = load_part(DataAddress.parse(data, default_part="query"), root=data_root, strict=strict)
         queries = embed_images(Model.load(model), images, progress=progress)
     return evaluate_pair(
-        queries, stored, name="evaluate", query_name=queries.space.name, gallery_name=stored.space.name
+        queries,
+        stored,
+        name="evaluate",
+        query_name=queries.space.name,
+        gallery_name=stored.space.name,
+        exclude_self=exclude_self,
     )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from bict.data import DataAddress, ImageSet, load_part
+from bict.errors import RunError, SettingsError
 from bict.models import Model
 from bict.progress import Progress, silent
+from bict.runs import require_writable
 from bict.training.pairs import VIEWS, embed_pairs
 from bict.transforms import ResidualMLP, Transform, fit_ladder
+from bict.transforms.transform import CARD
 
 
 def fit(
@@ -48,6 +51,11 @@ def fit(
     Raises:
         BictError: the models, the data or the directory cannot be used.
     """
+    if seed < 0:
+        raise SettingsError(f"--seed {seed}: expected 0 or more")
+    require_writable(Path(out))
+    if (Path(out) / CARD).exists():
+        raise RunError(f"{out} holds a transform already: choose another --out, or delete it")
     models = Model.load(old), Model.load(new)
     images = load_part(DataAddress.parse(data, default_part="train"), root=data_root, strict=strict)
     transform = fit_transform(
