@@ -15,7 +15,7 @@ from bict.cli.command import command, summary
 from bict.errors import BictError
 
 INTERRUPTED = 130
-STOPPED = "interrupted: what was finished is kept; the same command goes on (train: with --resume)"
+STOPPED = "interrupted: nothing half-done is in use, give the same command again (train: with --resume)"
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,14 @@ def demo_plan(images: ImageSet, *, seed: int = 0, quick: bool = False) -> RunPla
         old=TrainSettings.model_validate({**old, "seed": seed}),
         new=TrainSettings.model_validate({**new, "seed": seed}),
         oracle=not quick,
-        views=2 if quick else 4,
+        views=2 if quick else 3,
         fit_epochs=5 if images.kind == "characters" else None,
         seed=seed,
     )
 
 
 def _characters(quick: bool) -> tuple[dict[str, object], dict[str, object]]:
-    epochs = (4, 2) if quick else (12, 6)
+    epochs = (4, 2) if quick else (8, 4)
     return {"backbone": "conv-small", "epochs": epochs[0]}, {"backbone": "conv-base", "epochs": epochs[1]}
 
 
