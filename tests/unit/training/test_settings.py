@@ -19,7 +19,7 @@ def test_values_are_kept_and_text_is_read():
     [
         ("epochs", -1),
         ("batch_size", 1),
-        ("learning_rate", 0),
+        ("learning_rate", -1),
         ("margin", 1.6),
         ("dim", -1),
         ("seed", -1),
