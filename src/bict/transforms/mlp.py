@@ -19,7 +19,7 @@ from bict.transforms.rung import Pairs
 
 Weights = dict[str, Tensor]
 NO_LABEL = -1
-EPOCHS, STEPS = 8, 300
+EPOCHS, STEPS, WIDEST = 8, 300, 1024
 
 
 @dataclass(eq=False)
@@ -35,7 +35,7 @@ class ResidualMLP:
     generator and leaves torch's global one alone.
 
     Attributes:
-        hidden: width; None for 8 times the larger dimension.
+        hidden: width; None for 8 times the larger dimension, at most 1024.
         epochs: passes over all views of all pairs; None for 8, or for as many as make 300 steps.
         lr: peak of AdamW's cosine schedule.
         weight_decay: of AdamW, decoupled.
@@ -118,7 +118,7 @@ class ResidualMLP:
 
     def _start(self, ridge: Ridge, units: _Units, generator: torch.Generator) -> Weights:
         old_dim, new_dim = ridge.weight_.shape
-        hidden = self.hidden or 8 * max(old_dim, new_dim)
+        hidden = self.hidden or min(8 * max(old_dim, new_dim), WIDEST)
         weight, bias = torch.from_numpy(ridge.weight_), torch.from_numpy(ridge.bias_)
         weights = {
             "weight": weight * (units.old_scale / units.new_scale),
