@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ class _Run:
             done = upgrade(gallery, transform, run_dir=self.out, progress=progress)
             opened = self.out / f"opened-{name}.json"
             if not done.already_upgraded:
-                write_json(opened, list(done.opened))
+                write_json(opened, [_inside(path, self.out) for path in done.opened])
         with self.clock.step(f"backfill with {name}") as progress:
             path = self.out / f"backfill-{name}.parquet"
             if not path.exists():
@@ -194,6 +195,11 @@ def _evaluate(outcome: Outcome) -> dict[str, PairResult]:
         name: evaluate_pair(query, gallery, name=name, query_name=query_name, gallery_name=gallery_name)
         for name, (query_name, query, gallery_name, gallery) in sides.items()
     }
+
+
+def _inside(path: str, directory: Path) -> str:
+    """A path as seen from the run, so that a record says nothing of the machine it was made on."""
+    return os.path.relpath(path, directory.resolve())
 
 
 def _digest(images: ImageSet) -> str:
