@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal, Self
 
@@ -16,7 +17,16 @@ FORMAT: Literal[1] = 1
 METADATA_KEY = "bict.gallery"
 VECTOR_COLUMN = re.compile(r"v[1-9][0-9]*")
 
-State = Literal["live", "staged", "kept"]
+State = Literal["staging", "staged", "live", "kept", "dropped"]
+
+
+class Origin(BaseModel):
+    """Where upgraded vectors come from: a column of the same gallery, through a transform known by its digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    column: str
+    transform: str
 
 
 class Column(BaseModel):
@@ -25,9 +35,13 @@ class Column(BaseModel):
     Attributes:
         generation: position in the chain of upgrades, 1 for the vectors the gallery was created with.
         space: the space of every vector in the column.
-        state: "live" (searched), "staged" (written, not yet switched to) or "kept" (was live before).
-        made_by: digests of the transforms that lead from `base` to this column; empty for a model's own vectors.
-        base: the column of a model's own vectors that `made_by` starts from, None where this is one.
+        state: "staging" (being written), "staged" (written, not yet switched to), "live" (searched), "kept" (was live
+            before, can be rolled back to) or "dropped" (its vectors are gone, its name stays for the record).
+        stored_as: name of the column in the store.
+        origins: for rows that have a vector in one of these columns, this column holds its transform, the first that
+            applies; a row with none of them holds what a model wrote. Empty where a model wrote every row.
+        checked: when `verify` last passed; None again after anything was staged.
+        index: what the approximate-nearest-neighbour index on the column is, None without one.
         created: when the column was recorded.
     """
 
@@ -36,22 +50,30 @@ class Column(BaseModel):
     generation: int = Field(ge=1)
     space: Space
     state: State
-    made_by: tuple[str, ...] = ()
-    base: str | None = None
+    stored_as: str = Field(min_length=1)
+    origins: tuple[Origin, ...] = ()
+    checked: AwareDatetime | None = None
+    index: str | None = None
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def name(self) -> str:
-        """The column's name in the table: `v` and the generation."""
-        return f"v{self.generation}"
+        """The column's name in the store."""
+        return self.stored_as
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The columns its vectors were made from."""
+        return tuple(origin.column for origin in self.origins)
 
 
 class GalleryMetadata(BaseModel):
-    """The vector columns of a gallery and which of them is searched."""
+    """The vector columns of a gallery, by name, which of them is searched, and which column holds the ids."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal[1] = FORMAT
+    id_column: str = "id"
     active: str
     columns: dict[str, Column]
 
@@ -61,6 +83,8 @@ class GalleryMetadata(BaseModel):
         live = [name for name, column in self.columns.items() if column.state == "live"]
         if wrong or live != [self.active]:
             raise ValueError(f"active column {self.active!r}, live columns {live}, misnamed columns {wrong}")
+        if len([1 for column in self.columns.values() if column.state in ("staging", "staged")]) > 1:
+            raise ValueError("more than one column is staged")
         return self
 
     @property
@@ -70,25 +94,35 @@ class GalleryMetadata(BaseModel):
 
     @property
     def staged(self) -> Column | None:
-        """The column that waits for a switch, if there is one."""
-        return next((column for column in self.columns.values() if column.state == "staged"), None)
+        """The column that is being staged or waits for a switch, if there is one."""
+        return next((column for column in self.columns.values() if column.state in ("staging", "staged")), None)
+
+    @property
+    def stored(self) -> dict[str, Column]:
+        """The columns whose vectors are there, oldest generation first."""
+        present = [column for column in self.columns.values() if column.state != "dropped"]
+        return {column.name: column for column in sorted(present, key=lambda column: column.generation)}
 
     @property
     def next_generation(self) -> int:
         """The generation of a column that would be staged now."""
         return max(column.generation for column in self.columns.values()) + 1
 
-    def made_by(self, digest: str) -> Column | None:
-        """The newest column whose last transform has this digest, if there is one."""
-        newest_first = sorted(self.columns.values(), key=lambda column: -column.generation)
-        return next((column for column in newest_first if column.made_by[-1:] == (digest,)), None)
+    @property
+    def previous(self) -> Column | None:
+        """The newest kept column older than the live one: what a rollback goes back to."""
+        older = [
+            column
+            for column in self.columns.values()
+            if column.state == "kept" and column.generation < self.active_column.generation
+        ]
+        return max(older, key=lambda column: column.generation, default=None)
 
-    def source_of(self, column: Column) -> Column | None:
-        """The column that the last transform of this one was applied to, if it is still there."""
-        for candidate in self.columns.values():
-            if candidate.made_by == column.made_by[:-1] and column.base in (candidate.name, candidate.base):
-                return candidate
-        return None
+    def made_by(self, digests: Iterable[str]) -> Column | None:
+        """The newest column that these transforms made, if there is one."""
+        wanted = set(digests)
+        newest_first = sorted(self.stored.values(), key=lambda column: -column.generation)
+        return next((c for c in newest_first if {origin.transform for origin in c.origins} == wanted), None)
 
     def with_column(self, column: Column) -> GalleryMetadata:
         """The same metadata with one column more.
@@ -98,23 +132,31 @@ class GalleryMetadata(BaseModel):
         """
         if column.name in self.columns:
             raise GalleryError(f"column {column.name!r} was added by another process meanwhile: run again")
-        return GalleryMetadata(active=self.active, columns={**self.columns, column.name: column})
+        return self._replaced(columns={**self.columns, column.name: column})
 
     def without(self, name: str) -> GalleryMetadata:
         """The same metadata with one column left out."""
-        return GalleryMetadata(active=self.active, columns={k: v for k, v in self.columns.items() if k != name})
+        return self._replaced(columns={k: v for k, v in self.columns.items() if k != name})
 
-    def switched_to(self, name: str) -> GalleryMetadata:
-        """The same metadata with another column live and the one before kept."""
+    def changed(self, name: str, **changes: object) -> GalleryMetadata:
+        """The same metadata with some fields of one column changed."""
+        column = self.columns[name].model_copy(update=changes)
+        return self._replaced(columns={**self.columns, name: column})
+
+    def switched_to(self, name: str, before: State = "kept") -> GalleryMetadata:
+        """The same metadata with another column live, and the one before in state `before`."""
         new = self.columns[name].model_copy(update={"state": "live"})
-        old = self.active_column.model_copy(update={"state": "kept"})
-        return GalleryMetadata(active=name, columns={**self.columns, old.name: old, name: new})
+        old = self.active_column.model_copy(update={"state": before})
+        return self._replaced(active=name, columns={**self.columns, old.name: old, name: new})
+
+    def _replaced(self, **changes: object) -> GalleryMetadata:
+        return GalleryMetadata.model_validate({**dict(self), **changes})
 
 
-def first_generation(space: Space) -> GalleryMetadata:
+def first_generation(space: Space, *, stored_as: str = "v1", id_column: str = "id") -> GalleryMetadata:
     """Metadata of a gallery that holds the vectors a model wrote, and no upgrade yet."""
-    column = Column(generation=1, space=space, state="live")
-    return GalleryMetadata(active=column.name, columns={column.name: column})
+    column = Column(generation=1, space=space, state="live", stored_as=stored_as)
+    return GalleryMetadata(active=column.name, columns={column.name: column}, id_column=id_column)
 
 
 def parse_metadata(text: str | bytes | None, address: str) -> GalleryMetadata:
@@ -125,7 +167,7 @@ def parse_metadata(text: str | bytes | None, address: str) -> GalleryMetadata:
     """
     if text is None:
         raise GalleryError(
-            f"{address} holds a table without {METADATA_KEY!r} metadata: expected a gallery made by bict"
+            f"{address} holds a table without {METADATA_KEY!r} metadata: make it a gallery with bict gallery adopt"
         )
     try:
         found = json.loads(text)

@@ -52,7 +52,11 @@ def build_classification(name: str, classes: int, dim: int, *, scale: float, mar
     """
     if name not in CLASSIFICATION_LOSSES:
         raise UnknownName("classification loss", name, CLASSIFICATION_LOSSES)
-    return CLASSIFICATION_LOSSES[name](classes, dim, scale, margin)
+    loss = CLASSIFICATION_LOSSES[name](classes, dim, scale, margin)
+    with torch.no_grad():  # Adam's steps have a fixed size: they turn unit rows ten times as far as the library's own
+        weight = loss.get_parameter("W")
+        weight.copy_(functional.normalize(weight, dim=0))
+    return loss
 
 
 def classifier_of(loss: nn.Module) -> torch.Tensor:

@@ -22,6 +22,7 @@ from bict.training.augment import AUGMENTATIONS, augment
 from bict.training.picture import shown_to
 from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
+from bict.training.turned import draw_quarters, turn
 
 WARM_UP = 0.15
 
@@ -57,10 +58,17 @@ class Trainee:
 
 @dataclass(frozen=True)
 class Backward:
-    """The frozen old model as a backward loss sees it."""
+    """The frozen old model as a backward loss sees it.
+
+    Attributes:
+        model: the old model.
+        prototypes: `(turns * classes, dim)` unit rows; those of the classes turned by one quarter follow the upright ones.
+        turns: numbers of quarter turns that have prototypes; 1 where pictures are not turned.
+    """
 
     model: Model
     prototypes: torch.Tensor
+    turns: int = 1
 
 
 def make_optimizer(encoder: nn.Module, classification: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -118,6 +126,7 @@ class Loop:
     ) -> None:
         self.trainee, self.settings, self.preprocessing, self.backward = trainee, settings, preprocessing, backward
         self.augmentation = AUGMENTATIONS[images.kind] if settings.augment else None
+        self.turned = settings.turned if backward is not None and backward.turns > 1 else 0.0
         self.order = torch.Generator()
         self.draw = torch.Generator()
         self.accelerator = accelerator()
@@ -169,13 +178,15 @@ class Loop:
             group["lr"] = rate
 
     def _step(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        unit = pixels.permute(0, 3, 1, 2).float() / 255
+        quarters = draw_quarters(len(labels), self.turned, self.draw).to(labels.device)
+        unit = turn(pixels.permute(0, 3, 1, 2).float() / 255, quarters)
         if self.augmentation is not None:
             unit = augment(unit, self.augmentation, self.draw)
         unit = unit.contiguous(memory_format=torch.channels_last)
         vectors = self._encode(self.encoder, self.preprocessing, unit)
-        classification = self.classification(vectors, labels)
-        backward = self._backward(vectors, labels, unit)
+        upright = quarters == 0
+        classification = self.classification(vectors[upright], labels[upright])
+        backward = self._backward(vectors, labels, quarters, unit)
         loss = classification + self.settings.backward_weight * backward
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -189,9 +200,14 @@ class Loop:
             vectors: torch.Tensor = encoder(preprocessing.normalise(unit))
         return vectors.float()
 
-    def _backward(self, vectors: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+    def _backward(
+        self, vectors: torch.Tensor, labels: torch.Tensor, quarters: torch.Tensor, unit: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss on all pictures; one turned by a quarter is of another class than the upright one."""
         if self.backward is None or self.old is None:
             return vectors.new_zeros(())
+        classes = len(self.backward.prototypes) // self.backward.turns
+        labels = labels + classes * quarters
         old = vectors.new_empty(0)
         if self.settings.backward_loss in NEEDS_OLD_VECTORS:
             preprocessing = self.backward.model.card.preprocessing

@@ -29,6 +29,13 @@ class TrainSettings(BaseModel):
         description="frozen rows of the influence loss: the mean old vector of every class, or the old classifier's "
         "rows and mean old vectors for the classes it never saw",
     )
+    turned: float = Field(
+        0.5,
+        ge=0,
+        le=0.9,
+        description="share of each batch of characters that is turned by quarters, for the backward loss alone: "
+        "pictures of classes that no model was trained on, as the gallery's are",
+    )
     epochs: int = Field(12, ge=0, description="passes over the training images")
     batch_size: int = Field(128, ge=2, description="images per step")
     learning_rate: float = Field(

@@ -24,6 +24,7 @@ from bict.training.checkpoint import load_checkpoint, save_checkpoint
 from bict.training.loop import Backward, Loop, Trainee, accelerator, check_batch, make_optimizer
 from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
+from bict.training.turned import TURNS, embed_turned
 
 HISTORY = "history.json"
 
@@ -64,7 +65,7 @@ def train_model(
             raise RunError(f"{out} holds an unfinished training: add --resume to go on, or choose another --out")
         if resume and (out / CHECKPOINT).exists():
             load_checkpoint(out, trainee)
-        backward = None if compatible_with is None else old_view(compatible_with, images, classes, settings.prototypes)
+        backward = None if compatible_with is None else old_view(compatible_with, images, classes, settings)
         loop = Loop(trainee, images, torch.from_numpy(labels), preprocessing, settings, backward=backward)
         _run_epochs(loop, out, progress)
         if loop.accelerator.is_main_process:
@@ -92,18 +93,25 @@ def _digest(names: NDArray[Any]) -> str:
     return fingerprint("\n".join(names.astype(str).tolist()).encode())[:16]
 
 
-def old_view(old: Model, images: ImageSet, classes: NDArray[Any], prototypes: str = "means") -> Backward:
-    """One frozen row per class of the new model: mean old vectors, or the old classifier filled up with them."""
-    vectors = embed_images(old, images)
-    known = (
-        {}
-        if old.classifier is None or prototypes == "means"
-        else {name: row for row, name in enumerate(old.card.classes)}
-    )
-    seen = torch.tensor([known.get(name, -1) for name in classes.tolist()])
+def old_view(old: Model, images: ImageSet, classes: NDArray[Any], settings: TrainSettings) -> Backward:
+    """One frozen row per class of the new model: mean old vectors, or the old classifier filled up with them.
+
+    Characters also get rows for each class turned by one, two and three quarters: mean old vectors, always.
+    """
+    wanted = settings.augment and settings.turned > 0 and settings.backward_weight > 0
+    turns = TURNS if wanted and images.kind == "characters" else 1
     labels = torch.from_numpy(np.searchsorted(classes, images.labels.astype(str)))
+    parts = [embed_images(old, images).vectors, *(embed_turned(old, images, quarter) for quarter in range(1, turns))]
     head = old.classifier if old.classifier is not None else torch.zeros(1, old.space.dim)
-    return Backward(old, old_prototypes(head, seen, torch.from_numpy(vectors.vectors), labels, len(classes)))
+    keep_head = settings.prototypes == "classifier" and old.classifier is not None
+    known = {name: row for row, name in enumerate(old.card.classes)} if keep_head else {}
+    seen = torch.tensor([known.get(name, -1) for name in classes.tolist()])
+    nobody = torch.full_like(seen, -1)
+    rows = [
+        old_prototypes(head, nobody if quarter else seen, torch.from_numpy(part), labels, len(classes))
+        for quarter, part in enumerate(parts)
+    ]
+    return Backward(old, torch.cat(rows), turns)
 
 
 def _start(images: ImageSet, classes: int, settings: TrainSettings, old: Model | None) -> tuple[Preprocessing, Trainee]:

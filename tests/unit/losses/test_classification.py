@@ -79,3 +79,9 @@ def test_the_classifier_is_unit_rows_in_class_order_and_frozen(name, unit_rows):
 def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(UnknownName, match=r"^unknown classification loss 'arkface': did you mean 'arcface'\?"):
         build_classification("arkface", 2, 2, scale=1.0, margin=0.0)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSIFICATION_LOSSES))
+def test_the_classifier_starts_with_rows_of_unit_length(name):
+    weight = build_classification(name, 5, 7, scale=16.0, margin=0.1).get_parameter("W")
+    torch.testing.assert_close(weight.norm(dim=0), torch.ones(5))

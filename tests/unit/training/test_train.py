@@ -18,9 +18,11 @@ from bict.errors import DataError, ModelError, RunError, SettingsError, SpaceErr
 from bict.evaluation import evaluate_pair
 from bict.losses import BACKWARD_LOSSES
 from bict.models import Encoder, Model, default_preprocessing, embed_images, make_model
-from bict.training import train_model
+from bict.training import TrainSettings, train_model
 from bict.training.train import HISTORY, old_view
 
+CLASSIFIER = TrainSettings(prototypes="classifier", turned=0)
+MEANS = TrainSettings(turned=0)
 FILES = {"settings.json", "model.json", "model.safetensors", HISTORY}
 
 
@@ -183,7 +185,7 @@ def test_photos_are_read_from_files(images, settings, tmp_path):
 
 def test_prototypes_are_the_old_classifier_and_mean_old_vectors(images, old_model):
     classes = np.unique(images.labels)
-    prototypes = old_view(old_model, images, classes, "classifier").prototypes
+    prototypes = old_view(old_model, images, classes, CLASSIFIER).prototypes
     torch.testing.assert_close(prototypes[:4], old_model.classifier)
     vectors = embed_images(old_model, images).vectors
     for row in range(4, 8):
@@ -193,8 +195,8 @@ def test_prototypes_are_the_old_classifier_and_mean_old_vectors(images, old_mode
 
 def test_without_the_classifier_all_prototypes_are_mean_vectors(images, old_model):
     bare = Model(old_model.encoder, old_model.card, None)
-    prototypes = old_view(bare, images, np.unique(images.labels), "classifier").prototypes
-    torch.testing.assert_close(prototypes, old_view(old_model, images, np.unique(images.labels)).prototypes)
+    prototypes = old_view(bare, images, np.unique(images.labels), CLASSIFIER).prototypes
+    torch.testing.assert_close(prototypes, old_view(old_model, images, np.unique(images.labels), MEANS).prototypes)
     torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(8))
     assert not torch.allclose(prototypes[:4], old_model.classifier)
 
