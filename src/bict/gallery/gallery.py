@@ -46,7 +46,7 @@ class Gallery:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.address = store.address
-        parse_metadata(store.read_metadata(), store.address)
+        self.store.id_column = parse_metadata(store.read_metadata(), store.address).id_column
 
     @classmethod
     def create(
@@ -114,39 +114,56 @@ class Gallery:
     @property
     def spaces(self) -> dict[str, Space]:
         """The space of every vector column, also of staged and kept ones."""
-        return {name: column.space for name, column in self.metadata.columns.items()}
+        return {name: column.space for name, column in self.metadata.stored.items()}
 
     @property
     def payload_columns(self) -> list[str]:
         """Names of the columns that are neither ids nor vectors."""
-        return [name for name in self.store.schema().names if name != "id" and not VECTOR_COLUMN.fullmatch(name)]
+        metadata = self.metadata
+        vectors = {metadata.id_column, *metadata.columns}
+        return [name for name in self.store.schema().names if name not in vectors and not VECTOR_COLUMN.fullmatch(name)]
 
     def __len__(self) -> int:
         return self.store.count()
 
-    def add(self, embeddings: Embeddings, payload: pa.Table | None = None) -> None:
-        """Append rows; columns kept from before an upgrade stay empty for them.
+    def add(self, embeddings: Embeddings, payload: pa.Table | None = None, *, replace: bool = False) -> None:
+        """Append rows of the active space; the other vector columns stay empty for them until an upgrade fills them.
+
+        Args:
+            embeddings: ids, vectors `(rows, dim)` and, where the gallery has a payload column `label`, labels.
+            payload: one row per vector, with the gallery's payload columns.
+            replace: rows whose id is in the gallery already take the place of the ones there.
 
         Raises:
             SpaceError: the vectors lie in another space than the active one.
             VectorError: an id is in the gallery already, or ids are of another type.
-            GalleryError: the payload does not fit, or a staged column waits for its switch.
+            GalleryError: the payload does not fit.
         """
         metadata = self.metadata
         require_same(embeddings.space, metadata.active_column.space, f"adding to {self.address}")
-        if metadata.staged:
-            name = metadata.staged.name
-            raise GalleryError(
-                f"column {name!r} of {self.address} is staged: switch to it or discard it before adding rows"
-            )
-        names = ["id", *self.payload_columns, metadata.active]
+        names = [metadata.id_column, *self.payload_columns, metadata.active]
         schema = pa.schema([self.store.schema().field(name) for name in names])
-        table = fit_to_schema(to_rows(embeddings, payload, metadata.active), schema)
-        for batch in self.store.scan(["id"]):
-            known = table["id"].filter(pc.is_in(table["id"], value_set=batch["id"]))
-            if len(known):
-                raise VectorError(f"id {known[0].as_py()!r} is in {self.address} already: ids must be unique")
+        rows = to_rows(embeddings, payload, metadata.active, id_column=metadata.id_column)
+        table = fit_to_schema(rows, schema, id_column=metadata.id_column)
+        if replace:
+            self.store.replace(table)
+            return
+        known = self.store.fetch(table[metadata.id_column], [])[metadata.id_column]
+        if len(known):
+            raise VectorError(f"id {known[0].as_py()!r} is in {self.address} already: ids must be unique")
         self.store.append(table)
+
+    def delete(self, ids: Sequence[str] | Sequence[int]) -> int:
+        """Erase rows from live, staged and kept vectors and from the store's older versions; how many there were.
+
+        Raises:
+            GalleryError: ids are of another type than the gallery's.
+        """
+        kind = self.store.schema().field(self.metadata.id_column).type
+        try:
+            return self.store.delete(pa.array(ids, kind))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise GalleryError(f"found ids such as {next(iter(ids), None)!r}, expected {kind}") from error
 
     def vectors(self, column: str | None = None, *, with_labels: bool = True) -> Embeddings:
         """All ids, vectors `(rows, dim)` and, where there is a `label` column and it is wanted, labels.
@@ -161,11 +178,21 @@ class Gallery:
         if name not in spaces:
             raise UnknownName("vector column", name, spaces)
         labels = with_labels and "label" in self.payload_columns
-        batches = self.store.scan(["id", name, "label"] if labels else ["id", name])
-        return to_embeddings(pa.Table.from_batches(batches), name, spaces[name], labels=labels)
+        id_column = self.store.id_column
+        batches = list(self.store.scan([id_column, name, "label"] if labels else [id_column, name]))
+        table = pa.Table.from_batches(batches, None if batches else self._schema_of(id_column, name, labels=labels))
+        return to_embeddings(table, name, spaces[name], labels=labels, id_column=id_column)
 
-    def search(self, query: Embeddings, k: int = 10, *, include: Sequence[str] = ()) -> SearchResult:
-        """The exact k nearest rows of each query vector, fewer where the gallery is smaller.
+    def _schema_of(self, *names: str, labels: bool) -> pa.Schema:
+        schema = self.store.schema()
+        return pa.schema([schema.field(name) for name in (*names, *(["label"] if labels else []))])
+
+    def search(
+        self, query: Embeddings, k: int = 10, *, include: Sequence[str] = (), exact: bool = True
+    ) -> SearchResult:
+        """The k nearest rows of each query vector, fewer where the gallery is smaller; rows without a vector are not found.
+
+        With `exact` off, the live column's index is used where it has one.
 
         Raises:
             SpaceError: the query's space may not be compared with the active space.
@@ -179,13 +206,14 @@ class Gallery:
         for name in include:
             if name not in self.payload_columns:
                 raise UnknownName("payload column", name, self.payload_columns)
-        hits = self.store.search(active.name, query.vectors, k, active.space.metric)
+        hits = self.store.search(active.name, query.vectors, k, active.space.metric, exact=exact)
         return SearchResult(hits.ids, hits.scores, comparison, self._payload_of(hits, include) if include else {})
 
     def _payload_of(self, hits: Hits, include: Sequence[str]) -> dict[str, NDArray[Any]]:
         wanted, rows = np.unique(hits.ids, return_inverse=True)
         table = self.store.fetch(pa.array(wanted), include)
-        order = np.argsort(table["id"].to_numpy(zero_copy_only=False).astype(wanted.dtype))[
+        ids = table[self.store.id_column].to_numpy(zero_copy_only=False)
+        order = np.argsort(ids.astype(wanted.dtype))[
             rows.reshape(hits.ids.shape)
         ]
         return {name: table[name].to_numpy(zero_copy_only=False)[order] for name in include}

@@ -1,10 +1,11 @@
-"""What has been staged so far: one JSON line per finished unit, synced to disk, readable after any kill."""
+"""What has been staged so far: one entry per finished unit, durable before the next unit begins."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,89 +14,71 @@ from bict.errors import GalleryError
 FILE = "ledger.jsonl"
 
 
-class Header(BaseModel):
-    """First line of a ledger: what is being staged, and by which transform."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    column: str
-    source: str
-    transform: str
-
-
 class Entry(BaseModel):
-    """A finished unit: its rows, the SHA-256 of its new vectors' bytes, and the store's receipt for them."""
+    """A finished unit: how many vectors were staged, SHA-256 of them and of the vectors they were made from.
+
+    Attributes:
+        unit: the unit's key.
+        rows: vectors staged; rows without a source vector do not count.
+        sha256: of the staged vectors' bytes, in the unit's order.
+        source_sha256: of the source vectors' bytes, in the same order.
+        receipt: what the store gave for them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     unit: str
-    rows: int = Field(ge=1)
+    rows: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    source_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     receipt: str
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """Finished units of one staged column, by unit key; the file only grows."""
+class Ledger(Protocol):
+    """The finished units of one column."""
 
-    path: Path
-    header: Header
-    entries: dict[str, Entry]
-
-    @classmethod
-    def open(cls, folder: Path, header: Header) -> Ledger:
-        """The ledger of a staged column, to be continued, or begun where there is none.
-
-        Raises:
-            GalleryError: it was written for another transform, or is damaged.
-        """
-        path = folder / FILE
-        text = path.read_bytes() if path.is_file() else b""
-        whole = text[: text.rfind(b"\n") + 1]  # a kill can leave half a line at the end
-        if not whole:
-            folder.mkdir(parents=True, exist_ok=True)
-            whole = header.model_dump_json().encode() + b"\n"
-            _write(path, whole, "wb")
-        elif whole != text:
-            os.truncate(path, len(whole))
-        ledger = cls(path, *_parse(whole, path))
-        if ledger.header != header:
-            raise GalleryError(
-                f"column {header.column!r} was begun with transform {ledger.header.transform[:12]}, found "
-                f"transform {header.transform[:12]}: finish with the first, or discard column {header.column!r}"
-            )
-        return ledger
-
-    @classmethod
-    def read(cls, folder: Path) -> Ledger:
-        """The ledger of a staged column.
-
-        Raises:
-            GalleryError: there is none, or it is damaged.
-        """
-        path = folder / FILE
-        if not path.is_file():
-            raise GalleryError(f"no ledger {path}: stage the column again")
-        text = path.read_bytes()
-        return cls(path, *_parse(text[: text.rfind(b"\n") + 1], path))
+    def entries(self) -> dict[str, Entry]:
+        """The newest entry of each unit, by key; GalleryError where the ledger is damaged."""
+        ...
 
     def record(self, entry: Entry) -> None:
-        """Add a finished unit; when this returns, it is on disk."""
-        _write(self.path, entry.model_dump_json().encode() + b"\n", "ab")
-        self.entries[entry.unit] = entry
+        """Add a finished unit; when this returns, a kill does not lose it."""
+        ...
 
 
-def _parse(text: bytes, path: Path) -> tuple[Header, dict[str, Entry]]:
-    try:
-        first, *rest = text.splitlines()
-        entries = [Entry.model_validate_json(line) for line in rest]
-        return Header.model_validate_json(first), {entry.unit: entry for entry in entries}
-    except (ValidationError, ValueError) as error:
-        raise GalleryError(f"{path} is damaged: discard the column and stage it again") from error
+@dataclass(frozen=True)
+class FileLedger:
+    """One JSON line per finished unit in a file that only grows, synced to disk."""
+
+    path: Path
+
+    def entries(self) -> dict[str, Entry]:
+        """The entries of every whole line; a kill can leave half a line at the end, which does not count."""
+        text = self.path.read_bytes() if self.path.is_file() else b""
+        lines = text[: text.rfind(b"\n") + 1].splitlines()
+        try:
+            parsed = [Entry.model_validate_json(line) for line in lines]
+        except (ValidationError, ValueError) as error:
+            raise GalleryError(f"{self.path} is damaged: discard the column and stage it again") from error
+        return {entry.unit: entry for entry in parsed}
+
+    def record(self, entry: Entry) -> None:
+        """Cut off a half line, then append."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            size = file.tell()
+            whole = _whole(self.path, size)
+            if whole != size:
+                os.truncate(file.fileno(), whole)
+            file.write(entry.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def _write(path: Path, data: bytes, mode: str) -> None:
-    with path.open(mode) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _whole(path: Path, size: int) -> int:
+    """Bytes up to the last end of a line."""
+    with path.open("rb") as file:
+        if size == 0 or (file.seek(size - 1) >= 0 and file.read(1) == b"\n"):
+            return size
+        file.seek(0)
+        return file.read().rfind(b"\n") + 1

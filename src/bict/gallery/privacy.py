@@ -7,7 +7,7 @@ import site
 import socket
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,6 +33,7 @@ class OpenLog:
     """What happened within a boundary: files opened (not the interpreter's and its packages' own), and refusals."""
 
     allowed: tuple[str, ...]
+    servers: tuple[tuple[str, int], ...] = ()
     opened: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -41,7 +42,7 @@ _active: list[OpenLog] = []
 
 
 @contextmanager
-def within_boundary(*allowed: Path) -> Iterator[OpenLog]:
+def within_boundary(*allowed: Path, servers: Sequence[tuple[str, int]] = ()) -> Iterator[OpenLog]:
     """While this lasts, refuse files outside the allowed paths, internet sockets and new processes.
 
     Python's audit events carry the refusal, so every thread of the process is held to it, and it should not span more
@@ -51,12 +52,13 @@ def within_boundary(*allowed: Path) -> Iterator[OpenLog]:
 
     Args:
         allowed: folders or files that may be opened, with everything below them.
+        servers: (host, port) of the store's own server, which may be spoken to.
 
     Raises:
         PrivacyError: inside, from the call that tried to open something else.
     """
     _install()
-    log = OpenLog(tuple(os.path.realpath(path) for path in allowed))
+    log = OpenLog(tuple(os.path.realpath(path) for path in allowed), _with_addresses(servers))
     _active.append(log)
     try:
         yield log
@@ -75,10 +77,11 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         _check_open(*arguments)
     elif event in SOCKETS:
-        if arguments[0].family in INTERNET:
+        if arguments[0].family in INTERNET and not _is_server(arguments[1]):
             _refuse(f"{event} {arguments[1]}")
     elif event in LOOKUPS:
-        _refuse(f"{event} {arguments[0]}")
+        if not _is_server((arguments[0], arguments[1] if event == "socket.getaddrinfo" else None)):
+            _refuse(f"{event} {arguments[0]}")
     elif event in SPAWNING:
         _refuse(f"{event} {arguments[0] if arguments else ''}".strip())
 
@@ -94,6 +97,27 @@ def _check_open(path: object, _mode: object, flags: int) -> None:
             _refuse(f"file {real}")
         if real not in log.opened:
             log.opened.append(real)
+
+
+def _with_addresses(servers: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Each server by its name and by every address its name has now."""
+    found = list(servers)
+    for host, port in servers:
+        try:
+            found += [(str(info[4][0]), port) for info in socket.getaddrinfo(host, port)]
+        except OSError:  # whoever connects will say so
+            continue
+    return tuple(found)
+
+
+def _is_server(address: object) -> bool:
+    """Whether every active boundary lets this (host, port, ...) be spoken to."""
+    if not isinstance(address, tuple) or len(address) < 2:
+        return False
+    host, port = str(address[0]), address[1]
+    return all(
+        any(host == name and port in (None, number, str(number)) for name, number in log.servers) for log in _active
+    )
 
 
 def _refuse(what: str) -> None:

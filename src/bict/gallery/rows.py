@@ -15,15 +15,15 @@ from bict.spaces import Space, require_same
 Batch = tuple[Embeddings, pa.Table | None]
 
 
-def to_rows(embeddings: Embeddings, payload: pa.Table | None, column: str) -> pa.Table:
-    """A table of `id`, payload columns, `label` where the embeddings have labels, and the vectors under a column name.
+def to_rows(embeddings: Embeddings, payload: pa.Table | None, column: str, *, id_column: str = "id") -> pa.Table:
+    """A table of ids, payload columns, `label` where the embeddings have labels, and the vectors under a column name.
 
     Raises:
         GalleryError: the payload has another number of rows, or a column name that the gallery needs itself.
     """
-    columns = {"id": _id_array(embeddings)}
+    columns = {id_column: _id_array(embeddings)}
     if payload is not None:
-        taken = {"id", "label"} if embeddings.labels is not None else {"id"}
+        taken = {id_column, column, *(["label"] if embeddings.labels is not None else [])}
         clash = [name for name in payload.column_names if name in taken or VECTOR_COLUMN.fullmatch(name)]
         if clash:
             raise GalleryError(f"payload column {clash[0]!r} has a name the gallery needs itself: rename it")
@@ -35,14 +35,16 @@ def to_rows(embeddings: Embeddings, payload: pa.Table | None, column: str) -> pa
     return pa.table({**columns, column: vectors_to_arrow(embeddings.vectors)})
 
 
-def to_embeddings(batch: pa.RecordBatch | pa.Table, column: str, space: Space, *, labels: bool = False) -> Embeddings:
-    """Embeddings from rows that hold `id`, a vector column and, where wanted, `label`.
+def to_embeddings(
+    batch: pa.RecordBatch | pa.Table, column: str, space: Space, *, labels: bool = False, id_column: str = "id"
+) -> Embeddings:
+    """Embeddings from rows that hold ids, a vector column and, where wanted, `label`.
 
     Raises:
         GalleryError: labels are wanted and some are null.
         VectorError: the vectors are null or cannot lie in the space.
     """
-    ids = batch["id"].to_numpy(zero_copy_only=False)
+    ids = batch[id_column].to_numpy(zero_copy_only=False)
     names = None
     if labels:
         if batch["label"].null_count:
@@ -81,7 +83,7 @@ def refuse_repeated(ids: pa.ChunkedArray) -> None:
     )
 
 
-def fit_to_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def fit_to_schema(table: pa.Table, schema: pa.Schema, *, id_column: str = "id") -> pa.Table:
     """The table with its columns in the order and of the types of a schema.
 
     Raises:
@@ -89,8 +91,9 @@ def fit_to_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """
     if set(table.column_names) != set(schema.names):
         raise GalleryError(f"found columns {table.column_names} to add, expected {schema.names}: give the same payload")
-    if table.schema.field("id").type != schema.field("id").type:
-        raise GalleryError(f"found ids of type {table.schema.field('id').type}, expected {schema.field('id').type}")
+    found, expected = (some.field(id_column).type for some in (table.schema, schema))
+    if found != expected and not (pa.types.is_integer(found) and pa.types.is_integer(expected)):
+        raise GalleryError(f"found ids of type {found}, expected {expected}")
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

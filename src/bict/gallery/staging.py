@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from bict.embeddings import Embeddings
+from bict.embeddings import Embeddings, vectors_to_arrow
 from bict.errors import GalleryError, SpaceError
 from bict.gallery.gallery import Gallery
-from bict.gallery.ledger import Entry, Header, Ledger
-from bict.gallery.metadata import Column
-from bict.gallery.rows import to_embeddings
+from bict.gallery.ledger import Entry
+from bict.gallery.metadata import Column, GalleryMetadata, Origin
 from bict.gallery.stores import Unit
+from bict.gallery.stores.base import check_finite, present_vectors
+from bict.progress import Progress
 from bict.spaces import Space, require_same
 
-Progress = Callable[[int, int], None]
+CATCH_UP_ROUNDS = 100
 
 
 class VectorTransform(Protocol):
@@ -52,20 +54,23 @@ class VectorTransform(Protocol):
         ...
 
 
+Transforms = Sequence[VectorTransform]
+
+
 @dataclass(frozen=True)
 class StageReport:
     """What staging did.
 
     Attributes:
-        source: the column the old vectors were read from.
+        sources: the columns the old vectors were read from.
         column: the column the new vectors were written to.
         rows: rows of the gallery.
         units: units of the gallery.
-        units_skipped: units that an earlier run had finished.
+        units_skipped: units that were finished before.
         seconds: wall-clock time of this run.
     """
 
-    source: str
+    sources: tuple[str, ...]
     column: str
     rows: int
     units: int
@@ -73,62 +78,152 @@ class StageReport:
     seconds: float
 
 
-def stage(gallery: Gallery, transform: VectorTransform, *, progress: Progress | None = None) -> StageReport:
-    """Write `transform(active vectors)` as a new column; the gallery goes on serving the active one.
+@dataclass(frozen=True)
+class Route:
+    """One of the ways into a staged column: the column vectors are read from, and their transform."""
 
-    Units that an earlier, interrupted run finished with the same transform are not done again.
+    source: Column
+    transform: VectorTransform
+
+
+def stage(gallery: Gallery, transforms: VectorTransform | Transforms, *, progress: Progress | None = None) -> StageReport:
+    """Write transformed vectors as a new column, or finish one; the gallery goes on serving the live column.
+
+    Each row goes through the first transform whose source column has a vector of it, oldest generation first, so that
+    vectors a model wrote are preferred over upgraded ones. Units that are finished are not done again; rows added or
+    changed meanwhile are caught up. For the live column, rows that have no vector in it yet are filled in.
 
     Args:
-        gallery: its active space must be the transform's source.
-        transform: applied to at most a few thousand rows at a time.
+        gallery: each transform's source must be the space of one of its columns.
+        transforms: one, or several with the same target and different sources.
         progress: called with rows done and rows in all.
 
     Raises:
-        SpaceError: the transform starts from another space, or was meant the other way round.
-        GalleryError: another transform's column is staged or half staged, or rows changed meanwhile.
+        SpaceError: a transform starts from another space, or was meant the other way round.
+        GalleryError: another transform's column is staged, or rows are changed faster than they are caught up.
     """
-    started, store, metadata = time.perf_counter(), gallery.store, gallery.metadata
-    source = metadata.active_column
-    check_direction(source.space, transform)
-    units = store.units()
-    rows = sum(unit.rows for unit in units)
-    if metadata.staged:
-        _require_made_by(metadata.staged, transform)
-        return StageReport(
-            source.name, metadata.staged.name, rows, len(units), len(units), time.perf_counter() - started
+    started, store = time.perf_counter(), gallery.store
+    chosen = as_tuple(transforms)
+    routes = find_routes(gallery.metadata, chosen)
+    column = _begin(gallery, routes)
+    ledger, sources = store.ledger(column.name), [route.source.name for route in routes]
+    units, before = store.units(column.name), len(ledger.entries())
+    staged_before = sum(1 for unit in units if unit.key in ledger.entries()) if before else 0
+    for _ in range(CATCH_UP_ROUNDS):
+        entries = ledger.entries()
+        store.commit_staged(column.name, entries)
+        todo = store.pending(column.name, sources, entries, only_missing=column.state == "live")
+        if not todo:
+            break
+        _stage_units(gallery, routes, column, todo, progress)
+    else:
+        raise GalleryError(
+            f"rows of {gallery.address} change faster than {column.name!r} is staged: run again when it is quieter"
         )
-    column = _next_column(source, metadata.next_generation, transform)
-    header = Header(column=column.name, source=source.name, transform=transform.digest)
-    ledger = Ledger.open(ledger_folder(gallery, column.name), header)
-    todo = [unit for unit in units if unit.key not in ledger.entries]
-    store.begin_stage(column.name, column.space.dim)
-    done = rows - sum(unit.rows for unit in todo)
-    for unit in todo:
-        shifted = _shifted(progress, done, rows)
-        ledger.record(_stage_unit(gallery, transform, unit, source=source, column=column.name, progress=shifted))
-        done += unit.rows
-    store.commit_staged(column.name, {key: entry.receipt for key, entry in ledger.entries.items()})
-    gallery.edit(lambda newest: newest.with_column(column))
-    seconds = time.perf_counter() - started
-    return StageReport(source.name, column.name, rows, len(units), len(units) - len(todo), seconds)
+    if column.state == "staging":
+        gallery.edit(lambda newest: newest.changed(column.name, state="staged"))
+    rows = store.count()
+    return StageReport(
+        tuple(sources), column.name, rows, len(units), staged_before, time.perf_counter() - started
+    )
 
 
-def check_direction(active: Space, transform: VectorTransform) -> None:
-    """Refuse a transform that does not start from the active space.
+def as_tuple(transforms: VectorTransform | Transforms) -> tuple[VectorTransform, ...]:
+    """One transform or several, as a tuple."""
+    return tuple(transforms) if isinstance(transforms, Sequence) else (transforms,)
+
+
+def find_routes(metadata: GalleryMetadata, transforms: Transforms) -> tuple[Route, ...]:
+    """The column that each transform reads, oldest generation first.
 
     Raises:
-        SpaceError: saying whether it points the other way round.
+        SpaceError: no column has a transform's source space, or it was meant the other way round.
+        GalleryError: no transform, transforms with different targets, or two from the same source.
     """
+    if not transforms:
+        raise GalleryError("no transform was given: name at least one")
+    target = transforms[0].target
+    made = metadata.made_by(transform.digest for transform in transforms)
+    for transform in transforms[1:]:
+        require_same(transform.target, target, "transforms of one upgrade need the same target")
+    routes = []
+    for transform in transforms:
+        source = _column_of(metadata, transform, made)
+        if source in [route.source for route in routes]:
+            raise GalleryError(f"two transforms read column {source.name!r}: give one for each source space")
+        routes.append(Route(source, transform))
+    return tuple(sorted(routes, key=lambda route: route.source.generation))
+
+
+def _column_of(metadata: GalleryMetadata, transform: VectorTransform, made: Column | None) -> Column:
+    """The newest column of the transform's source space that is older than what it made."""
+    limit = made.generation if made else metadata.next_generation
+    fitting = [
+        column
+        for column in metadata.stored.values()
+        if column.space.same_as(transform.source) and column.generation < limit and column.state in ("live", "kept")
+    ]
+    if fitting:
+        return max(fitting, key=lambda column: column.generation)
+    active = metadata.active_column.space
     if transform.target.same_as(active):
         raise SpaceError(
             f"this transform's target is already the gallery's space {active}; was it meant the other way round?"
         )
     require_same(active, transform.source, "the gallery's active column does not fit the transform's source")
+    raise GalleryError(f"no stored column has vectors of {transform.source}")
 
 
-def ledger_folder(gallery: Gallery, column: str) -> Path:
-    """Where the ledger of a staged column lies."""
-    return gallery.store.work_dir / column
+def _begin(gallery: Gallery, routes: tuple[Route, ...]) -> Column:
+    """The column that these transforms fill: recorded, with room for it in the store."""
+    metadata = gallery.metadata
+    origins = tuple(Origin(column=route.source.name, transform=route.transform.digest) for route in routes)
+    column = metadata.made_by(origin.transform for origin in origins)
+    if column is None or column.state not in ("staging", "staged", "live"):
+        refuse_other(metadata)
+        _refuse_unreachable(gallery, routes)
+        column = _new_column(metadata, routes, origins)
+        gallery.edit(lambda newest: newest.with_column(column))
+    elif column.state == "staged" and (column.checked or column.index):
+        gallery.edit(lambda newest: newest.changed(column.name, checked=None))
+    gallery.store.begin_stage(column.name, column.space.dim, column.space.metric)
+    return gallery.metadata.columns[column.name]
+
+
+def refuse_other(metadata: GalleryMetadata) -> None:
+    """Refuse to begin while another transform's column is staged.
+
+    Raises:
+        GalleryError: naming the column and its transform.
+    """
+    if metadata.staged:
+        digests = ", ".join(origin.transform[:12] for origin in metadata.staged.origins)
+        raise GalleryError(
+            f"column {metadata.staged.name!r} is {metadata.staged.state} with transform {digests}, found another "
+            "transform: finish with the first (bict upgrade status), or bict upgrade discard it"
+        )
+
+
+def _refuse_unreachable(gallery: Gallery, routes: tuple[Route, ...]) -> None:
+    """Refuse when live rows have a vector in none of the source columns."""
+    sources = [route.source.name for route in routes]
+    left = gallery.store.count_missing([gallery.active_column], sources)
+    if left:
+        raise GalleryError(
+            f"{left} rows have no vector in {', '.join(sources)}, only in {gallery.active_column!r}: give also a "
+            f"transform from {gallery.active_space}"
+        )
+
+
+def _new_column(metadata: GalleryMetadata, routes: tuple[Route, ...], origins: tuple[Origin, ...]) -> Column:
+    generation = metadata.next_generation
+    return Column(
+        generation=generation,
+        space=routes[0].transform.target,
+        state="staging",
+        stored_as=f"v{generation}",
+        origins=origins,
+    )
 
 
 def apply_checked(transform: VectorTransform, old: Embeddings) -> NDArray[np.float32]:
@@ -144,43 +239,98 @@ def apply_checked(transform: VectorTransform, old: Embeddings) -> NDArray[np.flo
         raise GalleryError(
             f"the transform gave {len(new)} rows with other ids for {len(old)} rows: nothing was written"
         )
-    return new.vectors
+    return check_finite(new.vectors, "output of the transform")
 
 
-def _require_made_by(staged: Column, transform: VectorTransform) -> None:
-    if staged.made_by[-1:] != (transform.digest,):
-        raise GalleryError(
-            f"column {staged.name!r} is staged by transform {staged.made_by[-1][:12]}, found transform "
-            f"{transform.digest[:12]}: switch to the column, or discard it"
-        )
+@dataclass(frozen=True)
+class Carried:
+    """New vectors of one batch.
+
+    Attributes:
+        rows: `(rows,)` which rows of the batch were carried.
+        old: the bytes of their source vectors, route after route.
+        new: `(carried, dim)` their transforms, in the batch's order.
+    """
+
+    rows: NDArray[np.bool_]
+    old: bytes
+    new: NDArray[np.float32]
 
 
-def _next_column(source: Column, generation: int, transform: VectorTransform) -> Column:
-    return Column(
-        generation=generation,
-        space=transform.target,
-        state="staged",
-        made_by=(*source.made_by, transform.digest),
-        base=source.base or source.name,
-    )
+def carry(routes: Sequence[Route], batch: pa.RecordBatch, id_column: str, *, only_missing: str | None = None) -> Carried:
+    """Each row's vector through the first route that has one; rows with a vector in `only_missing` are left out."""
+    ids = batch[id_column].to_numpy(zero_copy_only=False)
+    done = np.zeros(len(batch), bool)
+    if only_missing:
+        done |= batch[only_missing].is_valid().to_numpy(zero_copy_only=False)
+    carried, old = np.zeros(len(batch), bool), []
+    new = np.empty((len(batch), routes[0].transform.target.dim), np.float32)
+    for route in routes:
+        vectors, there = present_vectors(batch[route.source.name])
+        mine = there & ~done
+        if not mine.any():
+            continue
+        vectors = vectors if mine.all() else vectors[mine[there]]
+        new[mine] = apply_checked(route.transform, Embeddings(ids[mine], vectors, route.source.space))
+        old.append(vectors.tobytes())
+        done |= mine
+        carried |= mine
+    return Carried(carried, b"".join(old), new if carried.all() else new[carried])
+
+
+def _stage_units(
+    gallery: Gallery, routes: tuple[Route, ...], column: Column, todo: list[Unit], progress: Progress | None
+) -> None:
+    total = gallery.store.count()
+    done = max(0, total - sum(unit.rows for unit in todo))
+    ledger = gallery.store.ledger(column.name)
+    for unit in todo:
+        shifted = _shifted(progress, done, total)
+        ledger.record(_stage_unit(gallery, routes, unit, column, shifted))
+        done += unit.rows
 
 
 def _stage_unit(
-    gallery: Gallery, transform: VectorTransform, unit: Unit, *, source: Column, column: str, progress: Progress
+    gallery: Gallery, routes: tuple[Route, ...], unit: Unit, column: Column, progress: Progress
 ) -> Entry:
-    checksum = hashlib.sha256()
+    new_sum, old_sum, staged = hashlib.sha256(), hashlib.sha256(), 0
+    store, id_column = gallery.store, gallery.store.id_column
+    keep = column.state == "live"
+    names = [id_column, *(route.source.name for route in routes), *([column.name] if keep else [])]
 
-    def vectors() -> Iterator[NDArray[np.float32]]:
+    def vectors() -> Iterator[pa.FixedSizeListArray]:
+        nonlocal staged
         done = 0
-        for batch in gallery.store.read_unit(unit, ["id", source.name]):
-            block = apply_checked(transform, to_embeddings(batch, source.name, source.space))
-            checksum.update(block.tobytes())
-            yield block
-            done += len(block)
+        for batch in store.read_unit(unit, names):
+            carried = carry(routes, batch, id_column, only_missing=column.name if keep else None)
+            new_sum.update(carried.new)
+            old_sum.update(carried.old)
+            staged += len(carried.new)
+            yield _as_column(carried, batch[column.name] if keep else None)
+            done += len(batch)
             progress(done, unit.rows)
 
-    receipt = gallery.store.stage_unit(unit, column, vectors())
-    return Entry(unit=unit.key, rows=unit.rows, sha256=checksum.hexdigest(), receipt=receipt)
+    receipt = store.stage_unit(unit, column.name, vectors())
+    return Entry(
+        unit=unit.key,
+        rows=staged,
+        sha256=new_sum.hexdigest(),
+        source_sha256=old_sum.hexdigest(),
+        receipt=receipt,
+    )
+
+
+def _as_column(carried: Carried, present: pa.Array | None) -> pa.FixedSizeListArray:
+    """The staged vectors as a column with nulls; vectors that are there already stay."""
+    places = np.full(len(carried.rows), -1, np.int64)
+    places[carried.rows] = np.arange(len(carried.new))
+    if present is None or present.null_count == len(present):
+        values = vectors_to_arrow(carried.new)
+        return values if carried.rows.all() else values.take(pa.array(places, mask=places < 0))
+    own, there = present_vectors(present)
+    places[there] = len(carried.new) + np.arange(len(own))
+    values = vectors_to_arrow(np.concatenate([carried.new, own]))
+    return values.take(pa.array(places, mask=places < 0))
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress:

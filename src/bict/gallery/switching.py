@@ -1,44 +1,83 @@
-"""Which column is searched: one metadata commit."""
+"""Which column is searched: switch, roll back, discard; each one metadata write."""
 
 from __future__ import annotations
 
-import shutil
-
 from bict.errors import GalleryError
 from bict.gallery.gallery import Gallery
-from bict.gallery.metadata import VECTOR_COLUMN
-from bict.gallery.staging import ledger_folder
+from bict.gallery.metadata import Column
 
 
-def switch(gallery: Gallery, column: str) -> None:
-    """Search a staged column from now on, in one atomic step; the column before stays as kept.
-
-    Raises:
-        GalleryError: the column is not staged.
-    """
-    _require_staged(gallery, column)
-    gallery.edit(lambda newest: newest.switched_to(column))
-
-
-def discard(gallery: Gallery, column: str) -> None:
-    """Give up a column that is staged or half staged, with its ledger; the live column is not touched.
+def switch(gallery: Gallery) -> str:
+    """Search the staged column from now on, in one atomic step, and return its name; the column before is kept.
 
     Raises:
-        GalleryError: the column is live or kept, or nothing of it was ever staged.
+        GalleryError: nothing is staged, it was not verified, or rows were added or changed since it was.
     """
-    known = gallery.metadata.columns.get(column)
-    begun = known is None and VECTOR_COLUMN.fullmatch(column) and ledger_folder(gallery, column).is_dir()
-    if not begun:
-        _require_staged(gallery, column)
-        gallery.edit(lambda newest: newest.without(column))
-    gallery.store.drop_column(column)
-    shutil.rmtree(ledger_folder(gallery, column), ignore_errors=True)
+    metadata = gallery.metadata
+    column = _require_staged(gallery)
+    if column.state == "staging":
+        raise GalleryError(f"column {column.name!r} of {gallery.address} is half staged: finish with bict upgrade run")
+    if column.checked is None:
+        raise GalleryError(f"column {column.name!r} of {gallery.address} was not verified: bict upgrade verify first")
+    gallery.store.publish(metadata.switched_to(column.name).model_dump_json(), column.name, column.sources)
+    return column.name
 
 
-def _require_staged(gallery: Gallery, column: str) -> None:
-    found = gallery.metadata.columns.get(column)
-    if found is None or found.state != "staged":
-        state = found.state if found else "absent"
+def rollback(gallery: Gallery, *, leave_out: bool = False) -> str:
+    """Search the column that was live before, in one atomic step, and return its name; the newer one waits as staged.
+
+    Args:
+        gallery: what to roll back.
+        leave_out: go back although rows written since the switch have no vector there; they stay stored, and are not
+            found until the gallery is switched forward again, or until they are embedded for the older column.
+
+    Raises:
+        GalleryError: no older column is kept, or rows would not be found any more (with their number).
+    """
+    metadata = gallery.metadata
+    live, older = metadata.active_column, metadata.previous
+    if metadata.staged:
         raise GalleryError(
-            f"column {column!r} of {gallery.address} is {state}, expected a staged column: stage it first"
+            f"column {metadata.staged.name!r} of {gallery.address} is {metadata.staged.state} and not live: nothing to "
+            f"roll back, {live.name!r} is searched; give the staged column up with bict upgrade discard"
         )
+    if older is None:
+        raise GalleryError(f"{gallery.address} keeps no column from before {live.name!r}: nothing to roll back to")
+    lost = gallery.store.count_missing([live.name], [older.name])
+    if lost and not leave_out:
+        raise GalleryError(
+            f"{lost} rows have no vector in {older.name!r}: they were written in the new space since the switch. Embed "
+            "them with the old model, or roll back with --leave-out: they stay stored but are not found"
+        )
+    before = "staged" if live.origins else "kept"
+    going_back = metadata.switched_to(older.name, before).changed(live.name, checked=None)
+    gallery.store.write_metadata(going_back.model_dump_json())
+    return older.name
+
+
+def discard(gallery: Gallery) -> str:
+    """Give up the column that is staged or half staged, and return its name; the live column is not touched.
+
+    Raises:
+        GalleryError: nothing is staged, or rows have their only vector there (with their number).
+    """
+    column = _require_staged(gallery)
+    others = [name for name in gallery.metadata.stored if name != column.name]
+    if column.name in gallery.store.schema().names:
+        only = gallery.store.count_missing([column.name], others)
+        if only:
+            raise GalleryError(
+                f"{only} rows have their only vector in {column.name!r}: switch to it again, or delete these rows first"
+            )
+    gallery.store.drop_column(column.name)
+    gallery.edit(lambda newest: newest.without(column.name))
+    return column.name
+
+
+def _require_staged(gallery: Gallery) -> Column:
+    staged = gallery.metadata.staged
+    if staged is None:
+        raise GalleryError(
+            f"no column of {gallery.address} is staged, {gallery.active_column!r} is live: bict upgrade run stages one"
+        )
+    return staged

@@ -1,16 +1,20 @@
-"""Upgrade a gallery: stage, verify, switch, without one image."""
+"""Upgrade a gallery: stage, verify, index, switch, without one image."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bict.errors import GalleryError, PrivacyError
 from bict.gallery.gallery import Gallery
+from bict.gallery.indexing import build_index
 from bict.gallery.privacy import OpenLog, within_boundary
-from bict.gallery.staging import Progress, StageReport, VectorTransform, stage
+from bict.gallery.staging import StageReport, Transforms, VectorTransform, as_tuple, stage
 from bict.gallery.switching import switch
 from bict.gallery.verification import VerifyReport, verify
+from bict.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class UpgradeReport:
         already_upgraded: the column was live before, and nothing was changed.
         staged: what staging did, None if already upgraded.
         verified: what was checked, None if already upgraded.
+        index: the new column's index, None if already upgraded.
         opened: files opened by Python code meanwhile, other than the interpreter's and its packages' own.
     """
 
@@ -29,12 +34,13 @@ class UpgradeReport:
     already_upgraded: bool
     staged: StageReport | None
     verified: VerifyReport | None
+    index: str | None
     opened: tuple[str, ...]
 
 
 def upgrade(
     gallery: Gallery,
-    transform: VectorTransform,
+    transforms: VectorTransform | Transforms,
     *,
     run_dir: Path | None = None,
     progress: Progress | None = None,
@@ -43,33 +49,59 @@ def upgrade(
 ) -> UpgradeReport:
     """Stage the transformed vectors, verify them and switch to them; on any failure the live column stays live.
 
-    All of it runs within a boundary: only the gallery, the transform's own path and `run_dir` may be opened.
+    All of it runs within a boundary: only the gallery, the transforms' own paths and `run_dir` may be opened. One
+    process at a time upgrades a gallery.
 
     Args:
-        gallery: its active space must be the transform's source.
-        transform: carries the stored vectors into the new space.
+        gallery: each transform's source must be the space of one of its columns.
+        transforms: carry the stored vectors into the new space.
         run_dir: one more folder that may be opened, for the caller's records.
         progress: called with rows staged and rows in all.
         sample: rows recomputed by `verify`.
         seed: chooses them.
 
     Raises:
-        SpaceError: the transform starts from another space, or was meant the other way round.
+        SpaceError: a transform starts from another space, or was meant the other way round.
         GalleryError: a check failed (named), or another upgrade is under way.
         PrivacyError: something outside the boundary was to be opened.
     """
-    active = gallery.metadata.active_column
-    if active.made_by[-1:] == (transform.digest,) and active.space.same_as(transform.target):
-        return UpgradeReport(active.name, already_upgraded=True, staged=None, verified=None, opened=())
-    allowed = [path for path in (Path(gallery.address), transform.path, run_dir) if path is not None]
-    with within_boundary(*allowed) as log:
-        staged = stage(gallery, transform, progress=progress)
-        verified = verify(gallery, transform, sample=sample, seed=seed)
-        _require_clean(verified, log, active.name)
-        switch(gallery, staged.column)
+    chosen = as_tuple(transforms)
+    live = gallery.active_column
+    with working(gallery, chosen, "upgrade", run_dir=run_dir) as log:
+        made = gallery.metadata.made_by(transform.digest for transform in chosen)
+        if made is not None and made.state == "live" and _complete(gallery):
+            return UpgradeReport(made.name, already_upgraded=True, staged=None, verified=None, index=None, opened=())
+        staged = stage(gallery, chosen, progress=progress)
+        verified = verify(gallery, chosen, sample=sample, seed=seed)
+        _require_clean(verified, log, live)
+        index = build_index(gallery)
+        if made is None or made.state != "live":
+            switch(gallery)
     return UpgradeReport(
-        staged.column, already_upgraded=False, staged=staged, verified=verified, opened=tuple(log.opened)
+        staged.column, already_upgraded=False, staged=staged, verified=verified, index=index, opened=tuple(log.opened)
     )
+
+
+def _complete(gallery: Gallery) -> bool:
+    """Whether every row that has a source vector has one in the live column."""
+    column = gallery.metadata.active_column
+    present = [name for name in column.sources if name in gallery.metadata.stored]
+    return not present or gallery.store.count_missing(present, [column.name]) == 0
+
+
+@contextmanager
+def working(
+    gallery: Gallery, transforms: Transforms, doing: str, *, run_dir: Path | None = None
+) -> Iterator[OpenLog]:
+    """Hold the gallery's lock within a boundary that lets only gallery, transforms and `run_dir` be opened.
+
+    Raises:
+        GalleryError: another process holds the gallery.
+    """
+    reach = gallery.store.reach()
+    own = [path for path in (run_dir, *(transform.path for transform in transforms)) if path is not None]
+    with within_boundary(*reach.paths, *own, servers=reach.servers) as log, gallery.store.locked(doing):
+        yield log
 
 
 def _require_clean(verified: VerifyReport, log: OpenLog, live: str) -> None:
@@ -80,5 +112,7 @@ def _require_clean(verified: VerifyReport, log: OpenLog, live: str) -> None:
     for check in verified.failed:
         raise GalleryError(
             f"check {check.name!r} of column {verified.column!r} failed ({check.found}): {live!r} stays live; "
-            "discard the staged column and upgrade again"
+            "bict upgrade discard the staged column and upgrade again"
         )
+
+

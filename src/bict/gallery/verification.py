@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bict.embeddings import NORM_TOLERANCE, Embeddings, arrow_to_vectors
-from bict.errors import GalleryError
+from bict.embeddings import NORM_TOLERANCE
 from bict.gallery.gallery import Gallery
-from bict.gallery.ledger import Ledger
+from bict.gallery.ledger import Entry
 from bict.gallery.metadata import Column
-from bict.gallery.staging import VectorTransform, apply_checked, ledger_folder
+from bict.gallery.staging import Route, Transforms, VectorTransform, as_tuple, carry, find_routes
+from bict.gallery.stores.base import present_vectors
+from bict.errors import GalleryError
+from bict.progress import Progress, silent
 
 Vectors = NDArray[np.float32]
+PAIRS = 4096
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class _Walk:
     absent: int = 0
     not_finite: int = 0
     norm_error: float = 0.0
-    units: int = 0
-    wrong_units: list[str] = field(default_factory=list)
+    agreeing: int = 0
+    recomputed: int = 0
+    wrong: int = 0
+    worst: float = 0.0
     ids: list[NDArray[Any]] = field(default_factory=list)
     old: list[Vectors] = field(default_factory=list)
     new: list[Vectors] = field(default_factory=list)
@@ -67,84 +72,150 @@ class _Walk:
 
 def verify(
     gallery: Gallery,
-    transform: VectorTransform,
+    transforms: VectorTransform | Transforms,
     *,
     sample: int = 256,
     seed: int = 0,
     tolerance: float = 1e-5,
     k: int = 10,
+    progress: Progress = silent,
 ) -> VerifyReport:
-    """Check the column that a transform staged: complete, finite, of unit length, as the ledger says, as recomputed.
+    """Check the column that transforms made: complete, finite, of unit length, as the ledger says, as recomputed.
+
+    A unit whose checksums agree is as it was staged; a sample of its rows is recomputed. A unit whose rows changed
+    since, or were deleted, is recomputed as a whole. When all checks pass, the column may be switched to.
 
     Args:
-        gallery: read only.
-        transform: the one the column was made by.
+        gallery: its vectors are only read; that the column passed is noted in its metadata.
+        transforms: the ones the column was made by.
         sample: rows to recompute, and to compare the neighbours of.
         seed: chooses the rows.
         tolerance: largest `|recomputed - staged| / max(1, |recomputed|)` of a row.
         k: neighbours compared between old and staged vectors, each row without itself; information, not a gate.
+        progress: called with rows done and rows in all.
 
     Raises:
-        GalleryError: the transform made no column of this gallery, or its source column or ledger is gone.
+        GalleryError: the transforms made no column of this gallery, or its source column is gone.
     """
+    chosen = as_tuple(transforms)
     metadata = gallery.metadata
-    column = metadata.made_by(transform.digest)
+    column = metadata.made_by(transform.digest for transform in chosen)
     if column is None:
-        raise GalleryError(f"{gallery.address} has no column made by transform {transform.digest[:12]}: stage it first")
-    source = metadata.source_of(column)
-    if source is None:
-        raise GalleryError(f"the column that {column.name!r} was made from is gone: nothing to compare it with")
+        digests = ", ".join(transform.digest[:12] for transform in chosen)
+        raise GalleryError(f"{gallery.address} has no column made by transform {digests}: stage it first")
+    routes = find_routes(metadata, chosen)
     rows = len(gallery)
-    chosen = np.sort(np.random.default_rng(seed).choice(rows, min(sample, rows), replace=False))
-    walk = _walk(gallery, source, column, chosen)
+    picked = np.sort(np.random.default_rng(seed).choice(rows, min(sample, rows), replace=False))
+    walk = _walk(gallery, routes, column, picked, tolerance, progress)
     checks = [
-        Check(
-            "rows", walk.absent == 0 and walk.rows == rows, f"{walk.rows - walk.absent} of {rows} rows have a vector"
-        ),
+        Check("rows", walk.absent == 0, f"{walk.rows - walk.absent} of {walk.rows} rows have a vector"),
         Check("finite", walk.not_finite == 0, f"{walk.not_finite} vectors are NaN, infinite or all zero"),
         _unit_length(walk, column),
-        Check("checksums", not walk.wrong_units, f"{walk.units - len(walk.wrong_units)} of {walk.units} units agree"),
+        Check("checksums", walk.wrong == 0, _units(walk)),
     ]
     if all(check.passed for check in checks):
-        ids, old, new = (np.concatenate(parts) for parts in (walk.ids, walk.old, walk.new))
-        checks.append(_recomputed(transform, Embeddings(ids, old, source.space), new, tolerance))
-        checks.append(_overlap(gallery, source, column, (ids, old, new), k))
-    return VerifyReport(column.name, tuple(checks))
+        checks.append(_recomputed(gallery, routes, column, picked, tolerance))
+        checks += _information(gallery, routes[0].source, column, walk, k, seed)
+    report = VerifyReport(column.name, tuple(checks))
+    if column.state in ("staging", "staged"):
+        passed = datetime.now(UTC) if report.passed else None
+        gallery.edit(lambda newest: newest.changed(column.name, checked=passed))
+    return report
 
 
-def _walk(gallery: Gallery, source: Column, column: Column, chosen: NDArray[np.int64]) -> _Walk:
-    ledger, walk = Ledger.read(ledger_folder(gallery, column.name)), _Walk()
-    for unit in gallery.store.units():
-        checksum = hashlib.sha256()
-        for batch in gallery.store.read_unit(unit, ["id", source.name, column.name]):
-            new = _with_nan(batch[column.name])
-            checksum.update(new.tobytes())
-            norms = np.linalg.norm(new, axis=1)
-            walk.absent += batch[column.name].null_count
-            walk.not_finite += int((~np.isfinite(norms) | (norms == 0)).sum())
-            walk.norm_error = max(walk.norm_error, float(np.abs(norms - 1).max()))
-            picked = chosen[(chosen >= walk.rows) & (chosen < walk.rows + len(batch))] - walk.rows
-            for part, values in (
-                (walk.ids, batch["id"].to_numpy(zero_copy_only=False)),
-                (walk.old, _with_nan(batch[source.name])),
-                (walk.new, new),
-            ):
-                part.append(values[picked])
+def _walk(
+    gallery: Gallery,
+    routes: tuple[Route, ...],
+    column: Column,
+    picked: NDArray[np.int64],
+    tolerance: float,
+    progress: Progress,
+) -> _Walk:
+    store, walk, source = gallery.store, _Walk(), routes[0].source.name
+    entries, id_column = store.ledger(column.name).entries(), store.id_column
+    sources = [route.source.name for route in routes]
+    names, total = [id_column, *sources, column.name], store.count()
+    for unit in store.units(column.name):
+        new_sum, old_sum = hashlib.sha256(), hashlib.sha256()
+        for batch in store.read_unit(unit, names):
+            staged, there = present_vectors(batch[column.name])
+            has_source = _any_valid(batch, sources)
+            walk.absent += int((has_source & ~there).sum())
+            _look_at(walk, staged)
+            new_sum.update(np.ascontiguousarray(staged[has_source[there]]))
+            old_sum.update(_source_bytes(batch, sources))
+            first, there_first = present_vectors(batch[source])
+            both = there & there_first
+            inside = picked[(picked >= walk.rows) & (picked < walk.rows + len(batch))] - walk.rows
+            inside = inside[both[inside]]
+            walk.ids.append(batch[id_column].to_numpy(zero_copy_only=False)[inside])
+            walk.old.append(first[np.cumsum(there_first)[inside] - 1])
+            walk.new.append(staged[np.cumsum(there)[inside] - 1])
             walk.rows += len(batch)
-        walk.units += 1
-        entry = ledger.entries.get(unit.key)
-        if entry is None or entry.sha256 != checksum.hexdigest():
-            walk.wrong_units.append(unit.key)
+            progress(walk.rows, total)
+        if _as_recorded(entries.get(unit.key), new_sum.hexdigest(), old_sum.hexdigest()):
+            walk.agreeing += 1
+        else:
+            walk.recomputed += 1
+            _recompute_unit(walk, store.read_unit(unit, names), routes, column, id_column, tolerance)
     return walk
 
 
-def _with_nan(column: pa.Array) -> Vectors:
-    """Vectors `(rows, dim)` with NaN where the column is null."""
-    if not column.null_count:
-        return arrow_to_vectors(column)
-    vectors = np.full((len(column), column.type.list_size), np.nan, np.float32)
-    vectors[column.is_valid().to_numpy(zero_copy_only=False)] = arrow_to_vectors(pc.drop_null(column))
-    return vectors
+def _any_valid(batch: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.bool_]:
+    valid = [batch[name].is_valid().to_numpy(zero_copy_only=False) for name in names]
+    return np.logical_or.reduce(valid)
+
+
+def _source_bytes(batch: pa.RecordBatch, sources: Sequence[str]) -> bytes:
+    """The bytes of the source vectors as `carry` orders them: column after column, each row once."""
+    taken, parts = np.zeros(len(batch), bool), []
+    for name in sources:
+        vectors, there = present_vectors(batch[name])
+        parts.append(vectors[~taken[there]].tobytes())
+        taken |= there
+    return b"".join(parts)
+
+
+def _look_at(walk: _Walk, staged: Vectors) -> None:
+    norms = np.linalg.norm(staged, axis=1)
+    walk.not_finite += int((~np.isfinite(norms) | (norms == 0)).sum())
+    walk.norm_error = max(walk.norm_error, float(np.abs(norms - 1).max(initial=0)))
+
+
+def _as_recorded(entry: Entry | None, new: str, old: str) -> bool:
+    return entry is not None and (entry.sha256, entry.source_sha256) == (new, old)
+
+
+def _recompute_unit(
+    walk: _Walk,
+    batches: Iterator[pa.RecordBatch],
+    routes: tuple[Route, ...],
+    column: Column,
+    id_column: str,
+    tolerance: float,
+) -> None:
+    for batch in batches:
+        errors = _errors(batch, routes, column, id_column)
+        walk.wrong += int((errors > tolerance).sum())
+        walk.worst = max(walk.worst, float(errors.max(initial=0)))
+
+
+def _errors(batch: pa.RecordBatch, routes: tuple[Route, ...], column: Column, id_column: str) -> NDArray[np.float64]:
+    """`|recomputed - staged| / max(1, |recomputed|)` of every row that has both."""
+    carried = carry(routes, batch, id_column)
+    staged, there = present_vectors(batch[column.name])
+    expected = carried.new[there[carried.rows]].astype(np.float64)
+    found = staged[carried.rows[there]]
+    with np.errstate(invalid="ignore"):
+        errors = np.linalg.norm(expected - found, axis=1) / np.maximum(1, np.linalg.norm(expected, axis=1))
+    return np.nan_to_num(errors, nan=np.inf)
+
+
+def _units(walk: _Walk) -> str:
+    text = f"{walk.agreeing} of {walk.agreeing + walk.recomputed} units agree with the ledger"
+    if walk.recomputed:
+        text += f", {walk.recomputed} changed since and were recomputed: {walk.wrong} rows wrong"
+    return text
 
 
 def _unit_length(walk: _Walk, column: Column) -> Check:
@@ -153,11 +224,28 @@ def _unit_length(walk: _Walk, column: Column) -> Check:
     return Check("unit length", walk.norm_error <= NORM_TOLERANCE, f"norms are off 1 by up to {walk.norm_error:.1e}")
 
 
-def _recomputed(transform: VectorTransform, old: Embeddings, staged: Vectors, tolerance: float) -> Check:
-    expected = apply_checked(transform, old)
-    scale = np.maximum(1, np.linalg.norm(expected, axis=1))
-    error = float((np.linalg.norm(expected - staged, axis=1) / scale).max(initial=0))
-    return Check("recomputed sample", error <= tolerance, f"{len(staged)} rows differ by up to {error:.1e}")
+def _recomputed(
+    gallery: Gallery, routes: tuple[Route, ...], column: Column, picked: NDArray[np.int64], tolerance: float
+) -> Check:
+    """Recompute a sample of rows from what is stored now."""
+    names = [gallery.store.id_column, *(route.source.name for route in routes), column.name]
+    worst, done, seen = 0.0, 0, 0
+    for batch in gallery.store.scan(names):
+        inside = picked[(picked >= seen) & (picked < seen + len(batch))] - seen
+        if len(inside):
+            errors = _errors(batch.take(pa.array(inside)), routes, column, gallery.store.id_column)
+            worst, done = max(worst, float(errors.max(initial=0))), done + len(errors)
+        seen += len(batch)
+    return Check("recomputed sample", worst <= tolerance, f"{done} rows differ by up to {worst:.1e}")
+
+
+def _information(
+    gallery: Gallery, source: Column, column: Column, walk: _Walk, k: int, seed: int
+) -> list[Check]:
+    ids, old, new = (np.concatenate(parts) for parts in (walk.ids, walk.old, walk.new))
+    if len(ids) < 2:
+        return []
+    return [_overlap(gallery, source, column, (ids, old, new), k), _drift(old, new, seed)]
 
 
 def _overlap(
@@ -176,3 +264,16 @@ def _overlap(
 def _neighbours(hits: NDArray[Any], own: NDArray[Any], k: int) -> Iterator[set[Any]]:
     for row, self_id in zip(hits, own, strict=True):
         yield set(row[row != self_id][:k].tolist())
+
+
+def _drift(old: Vectors, new: Vectors, seed: int) -> Check:
+    """How the cosines of random pairs are spread before and after: thresholds on scores move with them."""
+    pairs = np.random.default_rng(seed).integers(0, len(old), (2, PAIRS))
+    first, second = pairs[:, pairs[0] != pairs[1]]
+    spreads = []
+    for vectors in (old, new):
+        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+        cosines = np.einsum("ij,ij->i", unit[first], unit[second])
+        spreads.append(f"{cosines.mean():.2f} (95 % below {np.quantile(cosines, 0.95):.2f})")
+    found = f"cosine of random pairs: {spreads[0]} before, {spreads[1]} after"
+    return Check("similarity drift", passed=True, found=found, required=False)

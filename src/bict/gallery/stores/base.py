@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.embeddings import arrow_to_vectors
 from bict.errors import VectorError
+from bict.gallery.ledger import Entry, Ledger
 from bict.gallery.metadata import VECTOR_COLUMN
 
 BATCH_ROWS = 8192
@@ -20,7 +23,7 @@ BATCH_ROWS = 8192
 
 @dataclass(frozen=True)
 class Unit:
-    """A part of a gallery that is staged as a whole; its key changes when its rows do."""
+    """A part of a gallery that is staged as a whole; its key changes when its rows are rewritten."""
 
     key: str
     rows: int
@@ -33,16 +36,25 @@ class Hits(NamedTuple):
     scores: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Reach:
+    """What an upgrade of this store opens besides the transform: local paths, and servers as (host, port)."""
+
+    paths: tuple[Path, ...] = ()
+    servers: tuple[tuple[str, int], ...] = ()
+
+
 class Store(Protocol):
-    """Rows of `id`, payload and one fixed-size-list float32 column per generation, beside one metadata document.
+    """Rows of an id column, payload and one nullable float32 vector column per generation, beside one document.
 
     A store moves bytes: what a column means, which one is searched and when it may change is the gallery's business.
-    Every refusal is a GalleryError.
+    Every refusal is a GalleryError of one line; no message holds a password.
     """
 
     address: str
-    work_dir: Path
-    """A local folder where ledgers of staged work may be kept."""
+    """As shown to people: without a password."""
+    id_column: str
+    """Name of the id column, "id" until the gallery says otherwise."""
 
     @classmethod
     def create(cls, address: str, tables: Iterable[pa.Table], metadata: str, *, unit_rows: int) -> Self:
@@ -51,66 +63,123 @@ class Store(Protocol):
 
     @classmethod
     def open(cls, address: str) -> Self:
-        """An existing gallery; refuses an address that holds none."""
+        """An existing table, a gallery or not; refuses an address that holds none."""
+        ...
+
+    def reach(self) -> Reach:
+        """What work on this store opens."""
         ...
 
     def read_metadata(self) -> str | None:
-        """The newest metadata document."""
+        """The newest metadata document, None where nobody has made a gallery of the table."""
         ...
 
     def write_metadata(self, text: str) -> None:
         """Replace the metadata document in one atomic step; refuses when it changed since this store read it."""
         ...
 
+    def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
+        """`write_metadata`, refused when a row that has a vector in one of `sources` has none of its own in `column`.
+
+        "Of its own": staged since the source vector was last written. Nothing slips in between check and write.
+        """
+        ...
+
     def schema(self) -> pa.Schema:
-        """The newest schema."""
+        """The newest schema; a vector column is a fixed-size list of float32."""
         ...
 
     def count(self) -> int:
         """How many rows there are."""
         ...
 
+    def count_missing(self, present: Sequence[str], absent: Sequence[str]) -> int:
+        """How many rows have a vector in one of `present` (or `present` is empty) and in none of `absent`."""
+        ...
+
     def append(self, table: pa.Table) -> None:
         """Add rows in one atomic step; vector columns absent from the table become null."""
         ...
 
+    def replace(self, table: pa.Table) -> None:
+        """Put rows in the place of those with the same ids, in one atomic step; absent vector columns become null."""
+        ...
+
+    def delete(self, ids: pa.Array) -> int:
+        """Remove rows from every column and, where the store can, their bytes from its files; how many there were."""
+        ...
+
     def scan(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """All rows, in an order that stays the same until rows are added."""
+        """All rows, in an order that stays the same until rows are added or changed; null where there is no vector."""
         ...
 
     def fetch(self, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
-        """`id` and the named columns of the rows with these ids, in scan order."""
+        """The id column and the named columns of the rows with these ids, in scan order."""
         ...
 
-    def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
-        """The exact k best rows for each of `(queries, dim)`; fewer where there are fewer rows."""
+    def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str, *, exact: bool = True) -> Hits:
+        """The k best rows for each of `(queries, dim)`; fewer where there are fewer rows that have a vector.
+
+        Scores are larger for nearer rows: cosine, dot product, or minus the squared distance. With `exact` off an
+        index is used where the column has one.
+        """
         ...
 
-    def units(self) -> list[Unit]:
-        """The gallery in parts, in scan order."""
+    def begin_stage(self, column: str, dim: int, metric: str) -> None:
+        """Make room for a vector column of this width; the same call twice is the same as once."""
+        ...
+
+    def units(self, column: str) -> list[Unit]:
+        """The gallery in the parts in which this column is staged, in scan order."""
+        ...
+
+    def pending(
+        self, column: str, sources: Sequence[str], entries: Mapping[str, Entry], *, only_missing: bool
+    ) -> list[Unit]:
+        """The units with a row whose vector in `column` is not staged from its present vector in one of `sources`.
+
+        With `only_missing` a row that has any vector in `column` counts as done: in a live column, rows hold what a
+        model wrote there.
+        """
         ...
 
     def read_unit(self, unit: Unit, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of one unit, in scan order."""
         ...
 
-    def begin_stage(self, column: str, dim: int) -> None:
-        """Make room for a vector column of this width; the same call twice is the same as once."""
-        ...
-
-    def stage_unit(self, unit: Unit, column: str, vectors: Iterable[NDArray[np.float32]]) -> str:
-        """Write the new vectors of one unit, in the order `read_unit` gives, durably but not yet visible.
+    def stage_unit(self, unit: Unit, column: str, vectors: Iterable[pa.FixedSizeListArray]) -> str:
+        """Write the vectors of one unit (null: none), in the order `read_unit` gives, durably.
 
         Returns a receipt that `commit_staged` takes, also in another process.
         """
         ...
 
-    def commit_staged(self, column: str, receipts: Mapping[str, str]) -> None:
-        """Make the staged vectors of all units (key to receipt) visible in one atomic step."""
+    def commit_staged(self, column: str, entries: Mapping[str, Entry]) -> None:
+        """Make what the ledger lists readable in the column; entries of units that are gone are left out."""
+        ...
+
+    def ledger(self, column: str) -> Ledger:
+        """What has been staged of a column; readable from other processes, and kept until `drop_column`."""
         ...
 
     def drop_column(self, column: str) -> None:
-        """Remove a vector column; nothing where there is none."""
+        """Remove a vector column, its index and its ledger; nothing where there is none."""
+        ...
+
+    def build_index(self, column: str, metric: str) -> str:
+        """Build the approximate-nearest-neighbour index of a column, in place of an older one; says what it is."""
+        ...
+
+    def reclaim(self) -> list[str]:
+        """Free the disk that dropped columns and deleted rows still take; says where copies may remain."""
+        ...
+
+    def bytes_needed(self, dim: int) -> tuple[int, int | None]:
+        """Bytes that a further column of this width takes, and bytes free where it would lie, None if not known."""
+        ...
+
+    def locked(self, owner: str) -> AbstractContextManager[None]:
+        """Hold the gallery for one upgrade at a time; refused with the holder's name, unless its process is dead."""
         ...
 
 
@@ -136,3 +205,9 @@ def check_finite(vectors: NDArray[np.float32], what: str) -> NDArray[np.float32]
     if wrong.any():
         raise VectorError(f"{what}: {int(wrong.sum())} of {len(vectors)} vectors are not finite, nothing was written")
     return vectors
+
+
+def present_vectors(column: pa.Array) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The vectors that are there, `(present, dim)`, and which rows have one, `(rows,)`."""
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    return arrow_to_vectors(pc.drop_null(column) if column.null_count else column), valid

@@ -36,6 +36,17 @@ SIMILARITIES: dict[str, Callable[[Vectors, Vectors], Vectors]] = {
 }
 
 
+def scores_of(queries: Vectors, gallery: Vectors, metric: str) -> Vectors:
+    """Similarities `(queries, rows)`, larger is nearer.
+
+    Raises:
+        UnknownName: the metric is not known.
+    """
+    if metric not in SIMILARITIES:
+        raise UnknownName("metric", metric, SIMILARITIES)
+    return SIMILARITIES[metric](queries, gallery)
+
+
 def exact_search(
     batches: Iterable[tuple[NDArray[Any], Vectors]], queries: Vectors, k: int, metric: str, *, rows: int
 ) -> Hits:
@@ -53,13 +64,12 @@ def exact_search(
     Raises:
         UnknownName: the metric is not known.
     """
-    if metric not in SIMILARITIES:
-        raise UnknownName("metric", metric, SIMILARITIES)
+    scores_of(queries[:0], queries[:0], metric)
     k = min(k, rows)
     scores = np.full((len(queries), k), -np.inf, np.float32)
     ids = np.empty((len(queries), k), object)
     for batch_ids, vectors in batches:
-        _merge(scores, ids, SIMILARITIES[metric](queries, vectors), batch_ids.astype(object))
+        _merge(scores, ids, scores_of(queries, vectors, metric), batch_ids.astype(object))
     return Hits(np.array(ids.tolist()).reshape(ids.shape), scores)
 
 

@@ -1,47 +1,73 @@
-"""A gallery in a folder, as one LanceDB table `vectors`."""
+"""A gallery in a folder, as one LanceDB table."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import math
 import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.parse import parse_qs
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bict.embeddings import arrow_to_vectors, vectors_to_arrow
+from bict.embeddings import arrow_to_vectors
 from bict.errors import GalleryError
+from bict.gallery.ledger import FILE as LEDGER
+from bict.gallery.ledger import Entry, FileLedger
+from bict.gallery.lock import locked_file
 from bict.gallery.metadata import METADATA_KEY
-from bict.gallery.stores.base import BATCH_ROWS, Hits, Unit, check_finite, check_vector_columns
-from bict.gallery.stores.exact import exact_search
+from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit, check_vector_columns
+from bict.gallery.stores.exact import exact_search, scores_of
+from bict.gallery.stores.lance_files import (
+    first_line,
+    folder_of,
+    live_offsets,
+    needs_rewriting,
+    rewritten,
+    spread,
+    stamp,
+    unit_key,
+    without_field,
+    write_file,
+)
+
+from bict.runs import write_json
 
 if TYPE_CHECKING:
     import lance
     from lance.fragment import LanceFragment
 
-TABLE = "vectors.lance"
+DEFAULT_TABLE = "vectors"
+ERASED = "erased.json"
+INDEX_SUFFIX = "_bict"
 SCORES_AT_ONCE = 2**24
+COMMIT_TRIES = 20
+INDEXED_FROM = 1024
+PROBED_SHARE = 0.1
 
 
 class LanceStore:
     """Rows in Lance fragments: a unit is a fragment, a staged unit is one more data file of it.
 
     A new column first exists as nulls (metadata only). Its data files are written beside the others and become
-    visible together, in one commit. Lance is imported when a store is first created or opened.
+    readable together, in one commit. Lance is imported when a store is first created or opened. The address is a
+    folder, with `?table=NAME` for another table than `vectors`.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.work_dir = Path(address) / "upgrades"
-        self._path = Path(address) / TABLE
+        self.id_column = "id"
+        self._folder, table = _parse(address)
+        self._path = self._folder / f"{table}.lance"
+        self._work = self._folder / "upgrades" / table
         self._data = self._refresh()
 
     @classmethod
@@ -49,7 +75,7 @@ class LanceStore:
         """Write tables of one schema as a new gallery; what was written is removed when a table is refused."""
         import lance  # noqa: PLC0415
 
-        folder = Path(address)
+        folder, table = _parse(address)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise GalleryError(f"{address} exists and is not an empty folder: name a new one, or remove it first")
         stream = iter(tables)
@@ -57,9 +83,9 @@ class LanceStore:
         if first is None or not len(first):
             raise GalleryError(f"nothing to store in {address}: expected at least one row")
         first = first.replace_schema_metadata({METADATA_KEY: metadata})
-        path = folder / TABLE
+        path = folder / f"{table}.lance"
         try:
-            with _reader(first, stream) as reader:
+            with _changing(address), _reader(first, stream) as reader:
                 lance.write_dataset(reader, str(path), max_rows_per_file=unit_rows)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
@@ -68,17 +94,23 @@ class LanceStore:
 
     @classmethod
     def open(cls, address: str) -> Self:
-        """An existing gallery folder."""
-        if not (Path(address) / TABLE).is_dir():
+        """An existing table in a folder."""
+        folder, table = _parse(address)
+        path = folder / f"{table}.lance"
+        if not path.is_dir():
             raise GalleryError(
-                f"{address} is not a gallery: found no {TABLE} there, expected a folder made by Gallery.create"
+                f"{address} is not a gallery: found no {path.name} there, expected a folder made by bict embed"
             )
-        if not (Path(address) / TABLE / "_versions").is_dir():
+        if not (path / "_versions").is_dir():
             raise GalleryError(
                 f"{address} is not a gallery yet, its first writing was cut off and it holds no rows: "
                 "delete it and embed again"
             )
         return cls(address)
+
+    def reach(self) -> Reach:
+        """The folder."""
+        return Reach(paths=(self._folder,))
 
     def _refresh(self) -> lance.LanceDataset:
         import lance  # noqa: PLC0415
@@ -86,7 +118,7 @@ class LanceStore:
         try:  # a fresh handle: one that lived through a commit may hold dictionaries that the next commit refuses
             self._data = lance.dataset(str(self._path))
         except (OSError, ValueError) as error:
-            raise GalleryError(f"{self.address} is not a gallery: {_first_line(error)}") from error
+            raise GalleryError(f"{self.address} is not a gallery: {first_line(error)}") from error
         return self._data
 
     def read_metadata(self) -> str | None:
@@ -95,8 +127,31 @@ class LanceStore:
 
     def write_metadata(self, text: str) -> None:
         """One metadata commit on the version last read."""
-        with _conflicts(self.address):
+        with _changing(self.address):
             self._data.update_schema_metadata({METADATA_KEY: text})
+
+    def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
+        """One metadata commit; taken back at once where another process's rows came in between."""
+        before = self._data.schema_metadata[METADATA_KEY]
+        self._require_staged(column, sources)
+        checked = self._data.version
+        self.write_metadata(text)
+        if self._refresh().version == checked + 1:
+            return
+        try:
+            self._require_staged(column, sources)
+        except GalleryError:
+            self.write_metadata(before)
+            raise
+
+    def _require_staged(self, column: str, sources: Sequence[str]) -> None:
+        pending = self.pending(column, sources, self.ledger(column).entries(), only_missing=False)
+        if pending:
+            rows = sum(unit.rows for unit in pending)
+            raise GalleryError(
+                f"up to {rows} rows of {self.address} were added or changed since {column!r} was staged: run again, "
+                "then verify and switch"
+            )
 
     def schema(self) -> pa.Schema:
         """The newest schema."""
@@ -106,104 +161,317 @@ class LanceStore:
         """How many rows there are."""
         return int(self._refresh().count_rows())
 
+    def count_missing(self, present: Sequence[str], absent: Sequence[str]) -> int:
+        """One filtered count."""
+        return int(self._refresh().count_rows(filter=_filter(present, absent)))
+
     def append(self, table: pa.Table) -> None:
         """Add rows as new fragments, in one commit."""
         import lance  # noqa: PLC0415
 
         check_vector_columns(table)
-        with _conflicts(self.address):
+        with _changing(self.address):
             lance.write_dataset(table.replace_schema_metadata(None), self._refresh(), mode="append")
+
+    def replace(self, table: pa.Table) -> None:
+        """One merge commit: matching rows move to a new fragment."""
+        check_vector_columns(table)
+        schema = self.schema().remove_metadata()
+        columns = [
+            table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+            for field in schema
+        ]
+        merge = self._data.merge_insert(self.id_column).when_matched_update_all().when_not_matched_insert_all()
+        with _changing(self.address):
+            merge.execute(pa.table(columns, schema=schema))
+
+    def delete(self, ids: pa.Array) -> int:
+        """Delete rows, write the files they were in anew without them, and remove the versions that held them.
+
+        What was staged but not committed for these files is removed too, and will be staged again.
+        """
+        kind = self.schema().field(self.id_column).type
+        known = self.fetch(ids.cast(kind), []).select([self.id_column])
+        if len(known):
+            self._commit(lambda data: data.merge_insert(self.id_column).when_matched_delete().execute(known))
+            self._rewrite()
+        return len(known)
 
     def scan(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """All rows, fragment after fragment."""
-        yield from self._refresh().to_batches(columns=list(columns), batch_size=batch_rows)
+        with _reading(self.address):
+            yield from self._refresh().to_batches(columns=list(columns), batch_size=batch_rows)
 
     def fetch(self, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
         """The rows with these ids, found in one pass over the ids."""
-        data, start, found = self._refresh(), 0, [np.zeros(0, np.int64)]
-        for batch in data.to_batches(columns=["id"], batch_size=BATCH_ROWS):
-            found.append(start + np.flatnonzero(pc.is_in(batch["id"], value_set=ids)))
-            start += len(batch)
-        return data.take(np.concatenate(found).tolist(), columns=["id", *columns])
+        with _reading(self.address):
+            data, start, found = self._refresh(), 0, [np.zeros(0, np.int64)]
+            wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+            for batch in data.to_batches(columns=[self.id_column], batch_size=BATCH_ROWS):
+                found.append(start + np.flatnonzero(pc.is_in(batch[self.id_column], value_set=wanted)))
+                start += len(batch)
+            return data.take(np.concatenate(found).tolist(), columns=[self.id_column, *columns])
 
-    def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
-        """One pass over the column, no index."""
+    def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str, *, exact: bool = True) -> Hits:
+        """One pass over the column, or a few partitions of its index; once more where a version vanished meanwhile."""
+        way = self._search_exactly if exact or not self._indexed(column) else self._search_index
+        try:
+            return way(column, queries, k, metric)
+        except (OSError, RuntimeError):
+            self._refresh()
+        with _reading(self.address):
+            return way(column, queries, k, metric)
+
+    def _search_exactly(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
         data = self._refresh()
         batch_rows = max(64, min(BATCH_ROWS, SCORES_AT_ONCE // max(1, len(queries))))
+        whole = data.to_batches(columns=[self.id_column, column], batch_size=batch_rows)
         batches = (
-            (batch["id"].to_numpy(zero_copy_only=False), arrow_to_vectors(batch[column]))
-            for batch in data.to_batches(columns=["id", column], batch_size=batch_rows)
+            (batch[self.id_column].to_numpy(zero_copy_only=False), arrow_to_vectors(batch[column]))
+            for batch in (_with_vector(batch, column) for batch in whole)
         )
-        return exact_search(batches, queries, k, metric, rows=data.count_rows())
+        return exact_search(batches, queries, k, metric, rows=data.count_rows(filter=_filter([column], [])))
 
-    def units(self) -> list[Unit]:
-        """One unit per fragment; its key covers the file that holds the ids and the rows deleted from it."""
+    def _search_index(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
+        data, ids, scores = self._refresh(), [], []
+        partitions = int(data.stats.index_stats(_index_name(column))["indices"][0]["num_partitions"])
+        probes = max(1, math.ceil(PROBED_SHARE * partitions))
+        for query in queries:
+            near = {"column": column, "q": query, "k": k, "nprobes": probes}
+            found = data.to_table(columns=[self.id_column, column, "_distance"], nearest=near)
+            exact = scores_of(query[None], arrow_to_vectors(found[column]), metric)[0]
+            order = np.argsort(-exact, kind="stable")
+            ids.append(found[self.id_column].to_numpy()[order])
+            scores.append(exact[order])
+        width = min(map(len, ids), default=0)
+        return Hits(np.array([row[:width].tolist() for row in ids]), np.stack([row[:width] for row in scores]))
+
+    def units(self, column: str) -> list[Unit]:
+        """One unit per fragment; its key covers the files that hold the ids and the other vectors."""
         data = self._refresh()
-        return [Unit(_unit_key(data, fragment), fragment.count_rows()) for fragment in data.get_fragments()]
+        return [
+            Unit(unit_key(data, fragment, self.id_column, column), fragment.count_rows())
+            for fragment in data.get_fragments()
+        ]
 
-    def _fragment(self, unit: Unit) -> LanceFragment:
+    def pending(
+        self, column: str, sources: Sequence[str], entries: Mapping[str, Entry], *, only_missing: bool
+    ) -> list[Unit]:
+        """The fragments that the ledger does not list, where they have a row to stage."""
+        absent = [column] if only_missing else []
+        return [
+            unit
+            for unit in self.units(column)
+            if (unit.key not in entries or not (self._path / "data" / entries[unit.key].receipt).is_file())
+            and self._fragment(unit, column).count_rows(filter=_filter(sources, absent))
+        ]
+
+    def _fragment(self, unit: Unit, column: str) -> LanceFragment:
         fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
-        if fragment is None or _unit_key(self._data, fragment) != unit.key:
+        if fragment is None or unit_key(self._data, fragment, self.id_column, column) != unit.key:
             raise GalleryError(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
         return fragment
 
     def read_unit(self, unit: Unit, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of one fragment."""
-        yield from self._fragment(unit).to_batches(columns=list(columns), batch_size=BATCH_ROWS)
+        fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
+        if fragment is None:
+            raise GalleryError(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
+        with _reading(self.address):
+            yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS)
 
-    def begin_stage(self, column: str, dim: int) -> None:
+    def begin_stage(self, column: str, dim: int, metric: str) -> None:
         """Add the column as nulls; one of another width, left by staging that was given up, is dropped first."""
+        del metric
         field = pa.field(column, pa.list_(pa.float32(), dim))
         schema = self.schema()
         if column in schema.names and schema.field(column).type != field.type:
             self.drop_column(column)
         if column not in self.schema().names:
-            with _conflicts(self.address):
+            with _changing(self.address):
                 self._data.add_columns(field)
         self._refresh()
 
-    def stage_unit(self, unit: Unit, column: str, vectors: Iterable[NDArray[np.float32]]) -> str:
+    def stage_unit(self, unit: Unit, column: str, vectors: Iterable[pa.FixedSizeListArray]) -> str:
         """Write one data file and sync it to disk; the receipt is its name."""
-        from lance.file import LanceFileWriter  # noqa: PLC0415
-
-        fragment = self._fragment(unit)
+        fragment = self._fragment(unit, column)
         schema = pa.schema([self._data.schema.field(column)])
-        path = self._path / "data" / f"{uuid.uuid4().hex}.lance"
-        try:
-            with LanceFileWriter(str(path), schema, version=self._data.data_storage_version) as writer:
-                for array in _placed(vectors, _live_offsets(fragment), fragment.physical_rows):
-                    writer.write_batch(pa.record_batch([array], schema=schema))
-            _sync(path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return path.name
+        batches = (pa.record_batch([array], schema=schema) for array in vectors)
+        return write_file(self._data, schema, spread(batches, live_offsets(fragment), fragment.physical_rows))
 
-    def commit_staged(self, column: str, receipts: Mapping[str, str]) -> None:
-        """One merge commit that gives every fragment its new data file."""
-        import lance  # noqa: PLC0415
+    def commit_staged(self, column: str, entries: Mapping[str, Entry]) -> None:
+        """One merge commit that gives every listed fragment its new data file; files of vanished units are removed."""
+        self._commit(lambda data: self._merge(data, column, entries))
+        self._remove_unused(entry.receipt for entry in entries.values())
+
+    def _merge(self, data: lance.LanceDataset, column: str, entries: Mapping[str, Entry]) -> None:
         from lance.fragment import DataFile  # noqa: PLC0415
 
-        data, fragments = self._refresh(), []
         field = next(field.id() for field in data.lance_schema.fields() if field.name() == column)
-        for unit in self.units():
-            if unit.key not in receipts:
-                raise GalleryError(
-                    f"rows were added to {self.address} while {column!r} was staged: stage again to finish"
-                )
-            fragment = self._fragment(unit).metadata
-            others = [file for file in fragment.files if field not in file.fields]
-            fragment.files = [*others, DataFile.create(data, receipts[unit.key])]
-            fragments.append(fragment)
-        with _conflicts(self.address):
-            merge = lance.LanceOperation.Merge(fragments, data.lance_schema)
-            lance.LanceDataset.commit(str(self._path), merge, read_version=data.version)
+        changed, fragments = False, []
+        for fragment in data.get_fragments():
+            entry, found = entries.get(unit_key(data, fragment, self.id_column, column)), fragment.metadata
+            if entry and entry.receipt not in {file.path for file in found.files}:
+                found.files = [*without_field(found.files, field), DataFile.create(data, entry.receipt)]
+                changed = True
+            fragments.append(found)
+        if changed:
+            self._merge_commit(data, fragments)
+
+    def _merge_commit(self, data: lance.LanceDataset, fragments: list[lance.FragmentMetadata]) -> None:
+        import lance  # noqa: PLC0415
+
+        merge = lance.LanceOperation.Merge(fragments, data.lance_schema)
+        lance.LanceDataset.commit(str(self._path), merge, read_version=data.version)
+
+    def _commit(self, change: Callable[[lance.LanceDataset], None]) -> None:
+        """Carry out a change of the newest version, again where another process was faster."""
+        from lance.commit import CommitConflictError  # noqa: PLC0415
+
+        for attempt in range(COMMIT_TRIES):
+            try:
+                with _changing(self.address, passed=CommitConflictError):
+                    change(self._refresh())
+                self._refresh()
+                return
+            except CommitConflictError:
+                time.sleep(0.05 * attempt)
+        raise GalleryError(f"{self.address} is being changed all the time by other processes: run again later")
+
+    def ledger(self, column: str) -> FileLedger:
+        """A file in the folder `upgrades`."""
+        return FileLedger(self._work / column / LEDGER)
 
     def drop_column(self, column: str) -> None:
-        """Leave the column out of the next version."""
+        """Leave the column out of the next version; files that were staged for it are removed."""
+        files = self._staged_files(column)
         if column in self.schema().names:
-            with _conflicts(self.address):
+            with _changing(self.address):
+                if self._indexed(column):
+                    self._data.drop_index(_index_name(column))
+                    self._refresh()
                 self._data.drop_columns([column])
+        self._remove_unused(files)
+        shutil.rmtree(self._work / column, ignore_errors=True)
+
+    def _staged_files(self, column: str) -> set[str]:
+        """Names of the files that a ledger lists, as far as it can be read."""
+        try:
+            return {entry.receipt for entry in self.ledger(column).entries().values()}
+        except GalleryError:
+            return set()
+
+    def _remove_unused(self, files: Iterable[str]) -> None:
+        """Delete data files that the newest version does not hold."""
+        used = {file.path for fragment in self._refresh().get_fragments() for file in fragment.metadata.files}
+        for name in set(files) - used:
+            (folder_of(self._data) / name).unlink(missing_ok=True)
+
+    def build_index(self, column: str, metric: str) -> str:
+        """IVF with flat lists, square root of the rows many; fewer than 1,024 rows are searched one by one instead."""
+        rows = self.count_missing([column], [])
+        if rows < INDEXED_FROM:
+            return f"none: {rows} rows are searched exactly"
+        partitions = max(1, round(math.sqrt(rows)))
+        with _changing(self.address):
+            self._data.create_index(
+                column, "IVF_FLAT", _index_name(column), metric=metric, replace=True, num_partitions=partitions
+            )
+        self._refresh()
+        return f"IVF_FLAT, {partitions} partitions"
+
+    def _indexed(self, column: str) -> bool:
+        return any(index.name == _index_name(column) for index in self._refresh().describe_indices())
+
+    def reclaim(self) -> list[str]:
+        """Write files with dropped columns or deleted rows anew, remove all older versions, and build indexes again."""
+        self._rewrite()
+        copies = []
+        tags = self._data.tags.list()
+        if tags:
+            copies.append(f"tagged versions of {self._path}: {', '.join(sorted(tags))}")
+        return copies
+
+    def _rewrite(self) -> None:
+        """Files without dead bytes in the place of those with some, indexes built again, and no older version."""
+
+        def change(data: lance.LanceDataset) -> None:
+            erased, found, fragments = self._erased(), False, []
+            for fragment in data.get_fragments():
+                metadata = fragment.metadata
+                if stamp(fragment) not in erased and needs_rewriting(data, fragment):
+                    metadata.files, found = rewritten(data, fragment), True
+                fragments.append(metadata)
+            if found:
+                self._merge_commit(data, fragments)
+
+        self._commit(change)
+        stamps = [stamp(fragment) for fragment in self._data.get_fragments() if fragment.num_deletions]
+        self._work.mkdir(parents=True, exist_ok=True)
+        write_json(self._work / ERASED, stamps)
+        self._remove_unreachable()
+        self._rebuild_indexes()
+        with _changing(self.address):
+            self._refresh().cleanup_old_versions(timedelta(0), error_if_tagged_old_versions=False)
+
+    def _erased(self) -> set[str]:
+        """Stamps of the fragments whose deleted rows have left their files already."""
+        try:
+            return set(json.loads((self._work / ERASED).read_text()))
+        except (OSError, ValueError):
+            return set()
+
+    def _remove_unreachable(self) -> None:
+        """Delete files that were staged for fragments as they are no more."""
+        for ledger in self._work.glob(f"*/{LEDGER}"):
+            column = ledger.parent.name
+            keys = {unit.key for unit in self.units(column)}
+            with suppress(GalleryError):
+                entries = FileLedger(ledger).entries().values()
+                self._remove_unused(entry.receipt for entry in entries if entry.unit not in keys)
+
+    def _rebuild_indexes(self) -> None:
+        for index in self._data.describe_indices():
+            if index.name.endswith(INDEX_SUFFIX):
+                metric = self._data.stats.index_stats(index.name)["indices"][0]["metric_type"]
+                self.build_index(index.field_names[0], metric)
+
+    def bytes_needed(self, dim: int) -> tuple[int, int | None]:
+        """Four bytes a number, and what the disk has free."""
+        return 4 * dim * self.count(), shutil.disk_usage(self._folder).free
+
+    def locked(self, owner: str) -> AbstractContextManager[None]:
+        """A lock on a file, which the system lets go with the process."""
+        return locked_file(self._work / "lock", owner, self.address)
+
+
+def _index_name(column: str) -> str:
+    return f"{column}{INDEX_SUFFIX}"
+
+
+def _parse(address: str) -> tuple[Path, str]:
+    """Folder and table name of an address."""
+    folder, _, options = address.partition("?")
+    table = parse_qs(options).get("table", [DEFAULT_TABLE])[-1]
+    if not folder or not table or Path(table).name != table:
+        raise GalleryError(f"{address} names no table: expected FOLDER or FOLDER?table=NAME")
+    return Path(folder), table
+
+
+def _filter(present: Sequence[str], absent: Sequence[str]) -> str:
+    """A condition on which vectors are null, with quoted names."""
+    some = " OR ".join(f"{_quoted(name)} IS NOT NULL" for name in present) or "TRUE"
+    return " AND ".join([f"({some})", *(f"{_quoted(name)} IS NULL" for name in absent)])
+
+
+def _quoted(name: str) -> str:
+    if "`" in name:
+        raise GalleryError(f"column name {name!r} holds a backtick: rename the column")
+    return f"`{name}`"
+
+
+def _with_vector(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    return batch.filter(batch[column].is_valid()) if batch[column].null_count else batch
 
 
 @contextmanager
@@ -236,58 +504,22 @@ def _require_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 @contextmanager
-def _conflicts(address: str) -> Iterator[None]:
+def _changing(address: str, passed: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
     try:
         yield
-    except (OSError, RuntimeError) as error:  # every refused Lance commit is one of these
-        raise GalleryError(f"{address} could not be changed, run again: {_first_line(error)}") from error
+    except passed:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # every refused Lance commit is one of these
+        raise GalleryError(f"{address} could not be changed, run again: {first_line(error)}") from error
 
 
-def _unit_key(data: lance.LanceDataset, fragment: LanceFragment) -> str:
-    ids = next(field.id() for field in data.lance_schema.fields() if field.name() == "id")
-    found = fragment.metadata.to_json()
-    files = [file["path"] for file in found["files"] if ids in file["fields"]]
-    identity = json.dumps([files, found["deletion_file"]], sort_keys=True)
-    return f"{fragment.fragment_id}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-
-
-def _live_offsets(fragment: LanceFragment) -> NDArray[np.int64]:
-    """Where the rows that are not deleted lie within the fragment."""
-    if not fragment.num_deletions:
-        return np.arange(fragment.physical_rows)
-    batches = fragment.to_batches(columns=["id"], with_row_address=True)
-    return np.concatenate([batch["_rowaddr"].to_numpy() for batch in batches]).astype(np.int64) & 0xFFFFFFFF
-
-
-def _placed(
-    vectors: Iterable[NDArray[np.float32]], offsets: NDArray[np.int64], physical_rows: int
-) -> Iterator[pa.FixedSizeListArray]:
-    """Blocks of vectors `(rows, dim)` as arrays that hold a null for every deleted row between them."""
-    done, start = 0, 0
-    for block in vectors:
-        done += len(block)
-        if done > len(offsets):
-            break
-        stop = physical_rows if done == len(offsets) else int(offsets[: done + 1][-1])
-        picked = np.full(stop - start, -1, np.int64)
-        picked[offsets[done - len(block) : done] - start] = np.arange(len(block))
-        yield vectors_to_arrow(check_finite(block, "staged")).take(pa.array(picked, mask=picked < 0))
-        start = stop
-    if done != len(offsets):
-        raise GalleryError(f"{done} vectors were staged for {len(offsets)} rows: one vector per row is needed")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+@contextmanager
+def _reading(address: str) -> Iterator[None]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except (OSError, RuntimeError) as error:
+        raise GalleryError(f"{address} was changed or cannot be read, run again: {first_line(error)}") from error
 
 
 def _fields(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name}: {field.type}" for field in schema)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

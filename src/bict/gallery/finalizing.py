@@ -1,0 +1,81 @@
+"""The end of an upgrade: kept vectors are removed and their disk is freed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bict.errors import GalleryError
+from bict.gallery.gallery import Gallery
+from bict.gallery.metadata import Column
+
+
+@dataclass(frozen=True)
+class Finalized:
+    """What was removed and what is left.
+
+    Attributes:
+        dropped: columns whose vectors are gone.
+        kept: columns that stay beside the live one.
+        bytes_kept: what their vectors take.
+        copies: where copies of removed vectors may remain.
+    """
+
+    dropped: tuple[str, ...]
+    kept: tuple[str, ...]
+    bytes_kept: int
+    copies: tuple[str, ...]
+
+
+def kept_columns(gallery: Gallery) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
+    """The columns that `finalize` can remove: upgraded ones, and base ones that a model wrote."""
+    kept = [column for column in gallery.metadata.stored.values() if column.state == "kept"]
+    return tuple(c for c in kept if c.origins), tuple(c for c in kept if not c.origins)
+
+
+def bytes_of(gallery: Gallery, columns: Sequence[Column]) -> int:
+    """What the vectors of some columns take, four bytes a number."""
+    rows = len(gallery)
+    return sum(4 * column.space.dim * rows for column in columns)
+
+
+def finalize(gallery: Gallery, *, drop_base: bool = False) -> Finalized:
+    """Remove kept columns and free their disk; after it, no rollback to them is possible.
+
+    Intermediate generations go first. The base vectors, which a model wrote, stay unless `drop_base`: transforms
+    fitted from them keep rising over later upgrades, where composed ones fall back.
+
+    Raises:
+        GalleryError: a column is staged, or rows would lose their only vector (with their number).
+    """
+    metadata = gallery.metadata
+    if metadata.staged:
+        raise GalleryError(
+            f"column {metadata.staged.name!r} of {gallery.address} is {metadata.staged.state}: switch to it or discard "
+            "it before finalizing"
+        )
+    upgraded, base = kept_columns(gallery)
+    going = (*upgraded, *(base if drop_base else ()))
+    staying = [name for name in metadata.stored if name not in {column.name for column in going}]
+    lost = gallery.store.count_missing([column.name for column in going], staying) if going else 0
+    if lost:
+        raise GalleryError(
+            f"{lost} rows have a vector only in {', '.join(column.name for column in going)}: upgrade them first "
+            "(bict upgrade run), or delete them"
+        )
+    for column in going:
+        gallery.edit(lambda newest, name=column.name: newest.changed(name, state="dropped", index=None))  # type: ignore[misc]
+        gallery.store.drop_column(column.name)
+    _drop_left_behind(gallery)
+    copies = gallery.store.reclaim()
+    left = [column for column in gallery.metadata.stored.values() if column.state == "kept"]
+    names = tuple(column.name for column in going), tuple(column.name for column in left)
+    return Finalized(*names, bytes_of(gallery, left), tuple(copies))
+
+
+def _drop_left_behind(gallery: Gallery) -> None:
+    """Columns whose removal was cut short by a kill: recorded as dropped, and still in the store."""
+    present = gallery.store.schema().names
+    for column in gallery.metadata.columns.values():
+        if column.state == "dropped" and column.name in present:
+            gallery.store.drop_column(column.name)

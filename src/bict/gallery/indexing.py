@@ -1,0 +1,21 @@
+"""The approximate-nearest-neighbour index of a staged column, built before it goes live."""
+
+from __future__ import annotations
+
+from bict.errors import GalleryError
+from bict.gallery.gallery import Gallery
+
+
+def build_index(gallery: Gallery) -> str:
+    """Build the index of the staged column, or of the live one where nothing is staged, and say what it is.
+
+    Raises:
+        GalleryError: the column is still being staged: an index is never built under a column that is written to.
+    """
+    metadata = gallery.metadata
+    column = metadata.staged or metadata.active_column
+    if column.state == "staging":
+        raise GalleryError(f"column {column.name!r} of {gallery.address} is half staged: finish with bict upgrade run")
+    description = gallery.store.build_index(column.name, column.space.metric)
+    gallery.edit(lambda newest: newest.changed(column.name, index=description))
+    return description

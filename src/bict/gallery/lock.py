@@ -1,0 +1,72 @@
+"""One upgrade of a gallery at a time: a lock that ends with the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bict.errors import GalleryError
+
+
+class Owner(BaseModel):
+    """Who holds a lock, for the message that another one gets."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    user: str
+    host: str
+    pid: int
+    since: datetime
+    doing: str
+
+    def __str__(self) -> str:
+        return f"{self.user}, process {self.pid} on {self.host}, since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.doing}"
+
+
+def this_process(doing: str) -> Owner:
+    """The owner that this process would be."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a user database
+        user = str(os.getuid())
+    return Owner(user=user, host=socket.gethostname(), pid=os.getpid(), since=datetime.now(UTC), doing=doing)
+
+
+def refuse_second(address: str, text: str) -> GalleryError:
+    """The refusal of a second upgrade, naming the first one's owner from what it wrote down."""
+    try:
+        owner = str(Owner.model_validate_json(text))
+    except ValidationError:
+        owner = "another process"
+    return GalleryError(f"{address} is being worked on by {owner}; see bict upgrade status, and run again after it")
+
+
+@contextmanager
+def locked_file(path: Path, doing: str, address: str) -> Iterator[None]:
+    """Hold an advisory lock on a file; the system releases it when the process ends, however it ends.
+
+    Raises:
+        GalleryError: another process holds it, named with its user, host, process and time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise refuse_second(address, file.read()) from error
+        file.truncate(0)
+        file.write(this_process(doing).model_dump_json())
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

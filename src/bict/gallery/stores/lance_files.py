@@ -1,0 +1,177 @@
+"""Data files of a Lance fragment, written beside the others: a staged column, or a file again without what is dead."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bict.errors import GalleryError
+
+if TYPE_CHECKING:
+    import lance
+    from lance.fragment import DataFile, LanceFragment
+
+Batches = Iterable[pa.RecordBatch]
+TOMBSTONE = -2
+
+
+def write_file(data: lance.LanceDataset, schema: pa.Schema, batches: Batches) -> str:
+    """One data file of the data set, synced to disk, not yet part of any version; returns its name.
+
+    Raises:
+        GalleryError: it cannot be written; nothing of it is left.
+    """
+    from lance.file import LanceFileWriter  # noqa: PLC0415
+
+    path = folder_of(data) / f"{uuid.uuid4().hex}.lance"
+    try:
+        with LanceFileWriter(str(path), schema, version=data.data_storage_version) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        sync(path)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError):
+            raise GalleryError(f"{path.parent} cannot be written ({first_line(error)}): free disk, run again") from error
+        raise
+    return path.name
+
+
+def folder_of(data: lance.LanceDataset) -> Path:
+    """Where a data set keeps its data files."""
+    return Path(str(data.uri).removeprefix("file://")) / "data"
+
+
+def rewritten(data: lance.LanceDataset, fragment: LanceFragment) -> list[DataFile]:
+    """The files of a fragment once more, without dropped columns and without what deleted rows held."""
+    from lance.fragment import DataFile  # noqa: PLC0415
+
+    names = {field.id(): field.name() for field in data.lance_schema.fields()}
+    offsets, files = live_offsets(fragment), []
+    for file in fragment.metadata.files:
+        live = [names[field] for field in file.fields if field in names]
+        if not live:
+            continue
+        schema = pa.schema([data.schema.field(name) for name in live])
+        batches = spread(fragment.to_batches(columns=live), offsets, fragment.physical_rows)
+        files.append(DataFile.create(data, write_file(data, schema, batches)))
+    return files
+
+
+def without_field(files: Iterable[DataFile], field: int) -> list[DataFile]:
+    """A fragment's files once one field is read from elsewhere: a file that holds others too keeps a tombstone there."""
+    left = []
+    for file in files:
+        file.fields = [TOMBSTONE if own == field else own for own in file.fields]
+        if any(own != TOMBSTONE for own in file.fields):
+            left.append(file)
+    return left
+
+
+def needs_rewriting(data: lance.LanceDataset, fragment: LanceFragment) -> bool:
+    """Whether files of a fragment hold dropped columns or deleted rows."""
+    known = {field.id() for field in data.lance_schema.fields()}
+    nested = _nested(data)
+    return fragment.num_deletions > 0 or any(
+        field not in known and field not in nested
+        for file in fragment.metadata.files
+        for field in file.fields
+    )
+
+
+def _nested(data: lance.LanceDataset) -> set[int]:
+    """Ids of the fields inside lists and structs."""
+    found: set[int] = set()
+    waiting = [child for field in data.lance_schema.fields() for child in field.children()]
+    while waiting:
+        field = waiting.pop()
+        found.add(field.id())
+        waiting += field.children()
+    return found
+
+
+def unit_key(data: lance.LanceDataset, fragment: LanceFragment, id_column: str, staged: str) -> str:
+    """A key that changes when ids or any vectors but the staged ones were written anew; deletions do not change it."""
+    covered = {
+        field.id()
+        for field in data.lance_schema.fields()
+        if field.name() != staged and (field.name() == id_column or is_vector(data.schema.field(field.name()).type))
+    }
+    files = [file.path for file in fragment.metadata.files if covered & set(file.fields)]
+    return f"{fragment.fragment_id}-{hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()[:16]}"
+
+
+def stamp(fragment: LanceFragment) -> str:
+    """A hash over the fragment's files and how many of its rows are deleted."""
+    files = sorted(file.path for file in fragment.metadata.files)
+    return hashlib.sha256(json.dumps([files, fragment.num_deletions]).encode()).hexdigest()[:16]
+
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds vectors."""
+    return pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
+
+
+def live_offsets(fragment: LanceFragment) -> NDArray[np.int64]:
+    """Where the rows that are not deleted lie within the fragment."""
+    if not fragment.num_deletions:
+        return np.arange(fragment.physical_rows)
+    batches = fragment.to_batches(columns=[], with_row_address=True)
+    found = [batch["_rowaddr"].to_numpy() for batch in batches]
+    return np.concatenate([np.zeros(0, np.uint64), *found]).astype(np.int64) & 0xFFFFFFFF
+
+
+def spread(batches: Batches, offsets: NDArray[np.int64], physical_rows: int) -> Iterator[pa.RecordBatch]:
+    """Live rows in their physical places, with nulls where deleted rows lie between them.
+
+    A column that takes no nulls repeats a live row there.
+
+    Raises:
+        GalleryError: other than one row per offset.
+    """
+    done, start = 0, 0
+    for batch in batches:
+        done += len(batch)
+        if done > len(offsets):
+            break
+        if not len(batch):
+            continue
+        stop = physical_rows if done == len(offsets) else int(offsets[done - 1]) + 1
+        rows = np.full(stop - start, -1, np.int64)
+        rows[offsets[done - len(batch) : done] - start] = np.arange(len(batch))
+        yield batch if (rows >= 0).all() else _placed(batch, rows)
+        start = stop
+    if done != len(offsets):
+        raise GalleryError(f"{done} vectors were staged for {len(offsets)} rows: one vector per row is needed")
+
+
+def _placed(batch: pa.RecordBatch, rows: NDArray[np.int64]) -> pa.RecordBatch:
+    nulls, repeats = pa.array(rows, mask=rows < 0), pa.array(np.maximum(rows, 0))
+    columns = [
+        column.take(nulls if field.nullable else repeats)
+        for column, field in zip(batch.columns, batch.schema, strict=True)
+    ]
+    return pa.record_batch(columns, schema=batch.schema)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its name."""
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
