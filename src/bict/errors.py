@@ -9,6 +9,8 @@ BictError
 ├── ModelError         a model directory that is missing, incomplete or altered
 ├── TransformError     a transform directory that is missing, incomplete or altered, or that cannot be fitted
 ├── GalleryError       an address that is no gallery, or a gallery in the wrong state
+│   ├── MissingGallery an address where nothing is
+│   └── RowsChanged    rows that another process changed or deleted while they were read
 ├── RunError           an output directory that is not writable, unfinished, or holds another configuration
 ├── PrivacyError       an upgrade tried to open a file or socket outside its boundary
 └── MissingExtra       an optional dependency is absent (names the install line)
@@ -71,6 +73,14 @@ class TransformError(BictError):
 
 class GalleryError(BictError):
     """An address that is no gallery, or a gallery in the wrong state for the command."""
+
+
+class MissingGallery(GalleryError):
+    """An address at which there is no table yet."""
+
+
+class RowsChanged(GalleryError):
+    """Rows were changed or deleted by another process while they were read; reading again finds what is there now."""
 
 
 class RunError(BictError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydantic_core import PydanticUndefined
 from bict.cli.progress import terminal_steps
 from bict.errors import SettingsError, UnknownName
 
-HIDDEN = {"progress", "steps"}
+HIDDEN = {"progress", "steps", "confirm"}
 Function = Callable[..., Any]
 
 
@@ -40,15 +41,12 @@ def command(function: Function, show: Callable[[Any, bool], None]) -> Function:
         for name, model in models.items():
             fields = {field: values.pop(field) for field in model.model_fields}
             values[name] = validated(model, fields)
-        with terminal_steps() as steps:
-            if "steps" in hints:
-                result = function(**values, steps=steps)
-            elif "progress" in hints:
-                with steps(function.__name__) as progress:
-                    result = function(**values, progress=progress)
-            else:
-                result = function(**values)
+        if "confirm" in hints:
+            values["confirm"] = ask
+        result = _call(function, values, hints)
         show(result, json)
+        if getattr(result, "passed", True) is False:
+            raise typer.Exit(1)
 
     extra = [
         _option("config", Path | None, None, "YAML file with values for these options, by their names"),
@@ -60,6 +58,28 @@ def command(function: Function, show: Callable[[Any, bool], None]) -> Function:
     run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     del run.__wrapped__
     return run
+
+
+def _call(function: Function, values: dict[str, Any], hints: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Call with progress bars where the function tells its progress; a question comes before any bar."""
+    if not {"steps", "progress"} & set(hints):
+        return function(**values)
+    with terminal_steps() as steps:
+        if "steps" in hints:
+            return function(**values, steps=steps)
+        with steps(function.__name__.strip("_")) as progress:
+            return function(**values, progress=progress)
+
+
+def ask(question: str) -> bool:
+    """Ask on the terminal.
+
+    Raises:
+        SettingsError: there is no terminal to ask in.
+    """
+    if not sys.stdin.isatty():
+        raise SettingsError(f"{question} There is no terminal to ask in: add --yes")
+    return typer.confirm(question, err=True)
 
 
 def validated(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:

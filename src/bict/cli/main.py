@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import typer
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 
 import bict
 from bict.cli import show
-from bict.cli.command import command, summary
+from bict.cli.command import Function, command, summary
 from bict.errors import BictError
 
 INTERRUPTED = 130
@@ -54,8 +56,9 @@ COMMANDS = {
     "upgrade": Entry(
         "bict.workflow.upgrade",
         "Stored old vectors to upgraded ones, no image read.",
-        ("bict upgrade gallery psi",),
+        ("bict upgrade gallery psi", "bict upgrade plan gallery psi", "bict upgrade status gallery"),
     ),
+    "gallery": Entry("", "Show, adopt, import, export or erase stored vectors.", ()),
     "search": Entry(
         "bict.workflow.search",
         "Query images to the nearest gallery items.",
@@ -75,7 +78,43 @@ COMMANDS = {
 }
 
 
-def build_app(called: str | None = None) -> typer.Typer:
+LIFECYCLE = "bict.workflow.lifecycle"
+GALLERY = "bict.workflow.gallery"
+STEPS = {
+    "upgrade": {
+        "plan": Entry(LIFECYCLE, "What an upgrade would write; writes nothing.", ("bict upgrade plan gallery psi",)),
+        "run": Entry(
+            LIFECYCLE, "Stage the upgraded vectors, or go on staging.", ("bict upgrade run gallery psi --expect 3fa1",)
+        ),
+        "status": Entry(LIFECYCLE, "How far an upgrade is.", ("bict upgrade status gallery --json",)),
+        "verify": Entry(LIFECYCLE, "Check the staged vectors.", ("bict upgrade verify gallery psi",)),
+        "index": Entry(LIFECYCLE, "Build the index of the staged vectors.", ("bict upgrade index gallery",)),
+        "switch": Entry(LIFECYCLE, "Search the staged vectors from now on.", ("bict upgrade switch gallery",)),
+        "rollback": Entry(LIFECYCLE, "Search the vectors from before again.", ("bict upgrade rollback gallery",)),
+        "discard": Entry(LIFECYCLE, "Give up the staged vectors.", ("bict upgrade discard gallery",)),
+        "finalize": Entry(LIFECYCLE, "Remove the vectors kept from before.", ("bict upgrade finalize gallery --yes",)),
+    },
+    "gallery": {
+        "info": Entry(GALLERY, "Rows, spaces and where vectors come from.", ("bict gallery info gallery",)),
+        "adopt": Entry(
+            GALLERY,
+            "Make a gallery of an existing table.",
+            (
+                "bict gallery adopt 'db?table=photos' --vector-column embedding --space old",
+                "bict gallery adopt 'postgresql://me@host/shop?table=photos' --vector-column embedding --space old",
+            ),
+        ),
+        "import": Entry(
+            GALLERY, "Fill a gallery from a file.", ("bict gallery import vectors.parquet --to gallery --space old",)
+        ),
+        "export": Entry(GALLERY, "Write a gallery to a file.", ("bict gallery export gallery --to vectors.parquet",)),
+        "delete": Entry(GALLERY, "Erase rows everywhere.", ("bict gallery delete gallery id-1 id-2",)),
+    },
+}
+"""Commands below a command; `upgrade` is also a command by itself."""
+
+
+def build_app(words: Sequence[str] = ()) -> typer.Typer:
     """The commands in the order of an upgrade; only the one that is called loads what it needs.
 
     So the overview answers at once, and an upgrade does not even load the code that could read an image.
@@ -89,23 +128,45 @@ def build_app(called: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_version)
+    called, below = (*[word for word in words if not word.startswith("-")], "", "")[:2]
     for name, entry in COMMANDS.items():
-        if name == called:
-            function = getattr(importlib.import_module(entry.module), name)
-            examples = "".join(f"\b\n  {line}\n\n" for line in entry.examples)
-            text = f"{summary(function)}\n\nExamples:\n\n{examples}"
-            app.command(name, help=text, short_help=entry.line)(command(function, getattr(show, name)))
+        group = STEPS.get(name, {})
+        if name == called and (below in group or not entry.module):
+            app.add_typer(_group(entry, group, below), name=name)
+        elif name == called:
+            _register(app, name, name, entry, getattr(importlib.import_module(entry.module), name), group)
         else:
             app.command(name, short_help=entry.line)(_not_called)
     return app
+
+
+def _group(entry: Entry, group: dict[str, Entry], called: str) -> typer.Typer:
+    """The commands below a command."""
+    app = typer.Typer(help=entry.line, no_args_is_help=True, rich_markup_mode=None)
+    for name, step in group.items():
+        if name == called:
+            module = importlib.import_module(step.module)
+            function = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
+            _register(app, name, "step" if step.module == LIFECYCLE else f"gallery_{name}", step, function, {})
+        else:
+            app.command(name, short_help=step.line)(_not_called)
+    return app
+
+
+def _register(
+    app: typer.Typer, name: str, shown_by: str, entry: Entry, function: Function, steps: dict[str, Entry]
+) -> None:
+    examples = "".join(f"\b\n  {line}\n\n" for line in entry.examples)
+    below = "".join(f"\b\n  bict {name} {step:<9} {about.line}\n\n" for step, about in steps.items())
+    text = f"{summary(function)}\n\nExamples:\n\n{examples}" + (f"Steps:\n\n{below}" if below else "")
+    app.command(name, help=text, short_help=entry.line)(command(function, getattr(show, shown_by)))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every refusal is one line on stderr and an exit code: 1 refused, 2 usage."""
     try:
         words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-        called = next((word for word in words if not word.startswith("-")), None)
-        code = typer.main.get_command(build_app(called)).main(words, prog_name="bict", standalone_mode=False)
+        code = typer.main.get_command(build_app(words)).main(words, prog_name="bict", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer to Ctrl-C
             _refuse(STOPPED, code)
     except BictError as error:

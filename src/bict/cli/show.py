@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,22 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from bict.evaluation import PairResult
-    from bict.gallery import SearchResult, UpgradeReport
+    from bict.gallery import (
+        Finalized,
+        GalleryInfo,
+        SearchResult,
+        StageReport,
+        UpgradePlan,
+        UpgradeReport,
+        UpgradeStatus,
+        VerifyReport,
+    )
+    from bict.gallery.describing import ColumnInfo
     from bict.models import Model
     from bict.reports import ResultRecord
     from bict.transforms import Transform
     from bict.workflow.embed import Embedded
+    from bict.workflow.gallery import Deleted, Moved
 
 
 def demo(record: ResultRecord, as_json: bool) -> None:
@@ -79,12 +92,130 @@ def upgrade(report: UpgradeReport, as_json: bool) -> None:
         "column": report.column,
         "already_upgraded": report.already_upgraded,
         "rows": report.staged.rows if report.staged else 0,
-        "checks": [{"name": check.name, "passed": check.passed, "found": check.found} for check in checks],
+        "checks": [asdict(check) for check in checks],
+        "index": report.index,
         "opened": list(report.opened),
     }
     lines = {f"{check.name}": f"{'ok' if check.passed else 'FAILED'}  {check.found}" for check in checks}
-    done = "was upgraded before: nothing changed" if report.already_upgraded else "is live, the old vectors are kept"
+    if report.index:
+        lines["index"] = report.index
+    done = (
+        "was upgraded before: nothing changed"
+        if report.already_upgraded
+        else "is live; the old vectors are kept: bict upgrade rollback goes back, bict upgrade finalize removes them"
+    )
     _lines({**lines, "column": f"{report.column} {done}"}, content, as_json)
+
+
+def step(result: Any, as_json: bool) -> None:  # noqa: ANN401  (what the steps of an upgrade return)
+    """What a step of an upgrade found or did."""
+    content = asdict(result)
+    if hasattr(result, "passed"):
+        content["passed"] = result.passed
+    _lines(STEP_LINES[type(result).__name__](result), content, as_json)
+
+
+def _plan_lines(plan: UpgradePlan) -> dict[str, str]:
+    seconds = (
+        "not measured" if plan.seconds is None else f"about {plan.seconds:,.0f} s at {plan.rows_per_second:,.0f} rows/s"
+    )
+    free = "not known" if plan.bytes_free is None else f"{plan.bytes_free:,}"
+    lines = {"gallery": plan.gallery, "writes": f"column {plan.column or '-'} in space {plan.target}"}
+    for number, route in enumerate(plan.steps, 1):
+        name = "from" if len(plan.steps) == 1 else f"from {number}"
+        lines[name] = f"{route.rows:,} rows of {route.source} ({route.space}) by transform {route.transform[:12]}"
+    lines |= {"rows": f"{plan.rows:,}", "bytes": f"{plan.bytes_to_write:,} to write, {free} free"}
+    lines["time"] = f"{seconds} to read and transform; writing and the index come on top"
+    lines |= {f"note {number}": text for number, text in enumerate(plan.warnings, 1)}
+    lines |= {f"PROBLEM {number}": text for number, text in enumerate(plan.problems, 1)}
+    return lines | {
+        "next": "nothing was written; bict upgrade run GALLERY TRANSFORM" if plan.passed else "mend the problems"
+    }
+
+
+def _stage_lines(report: StageReport) -> dict[str, str]:
+    skipped = f", {report.units_skipped} of them done before" if report.units_skipped else ""
+    return {
+        "staged": f"{report.rows:,} rows in {report.units} units{skipped}, to column {report.column}",
+        "from": ", ".join(report.sources),
+        "seconds": f"{report.seconds:.1f}",
+        "next": "bict upgrade verify GALLERY TRANSFORM",
+    }
+
+
+def _status_lines(found: UpgradeStatus) -> dict[str, str]:
+    lines = {"live": found.live}
+    if found.column:
+        share = f"{found.rows_done:,} of {found.rows:,} rows, {found.units_done} of {found.units} units"
+        lines |= {"column": f"{found.column} is {found.state}", "done": share}
+        lines |= {"verified": "yes" if found.checked else "no", "index": found.index or "none yet"}
+    return {**lines, "next": found.next}
+
+
+def _verify_lines(report: VerifyReport) -> dict[str, str]:
+    lines = {check.name: f"{'ok' if check.passed else 'FAILED'}  {check.found}" for check in report.checks}
+    good = "bict upgrade index, then bict upgrade switch"
+    return {**lines, "next": good if report.passed else "bict upgrade run again, or bict upgrade discard"}
+
+
+def _finalize_lines(done: Finalized) -> dict[str, str]:
+    lines = {"removed": ", ".join(done.dropped) or "nothing"}
+    if done.kept:
+        lines["kept"] = f"{', '.join(done.kept)}: {done.bytes_kept:,} bytes, removed with --drop-base"
+    return {**lines, **{f"copy {number}": place for number, place in enumerate(done.copies, 1)}}
+
+
+STEP_LINES: dict[str, Callable[[Any], dict[str, str]]] = {
+    "UpgradePlan": _plan_lines,
+    "StageReport": _stage_lines,
+    "UpgradeStatus": _status_lines,
+    "VerifyReport": _verify_lines,
+    "Finalized": _finalize_lines,
+    "Step": lambda done: {"column": f"{done.column}: {done.done}", "next": done.next},
+}
+
+
+def gallery_info(found: GalleryInfo, as_json: bool) -> None:
+    """Columns, their spaces, and where their vectors come from."""
+    if as_json:
+        typer.echo(json.dumps({**asdict(found), "columns": [_column_content(column) for column in found.columns]}))
+        return
+    console = _console()
+    console.print(
+        f"{found.address}: {found.rows:,} rows, payload {', '.join(found.payload) or 'none'}", highlight=False
+    )
+    if found.unserved:
+        console.print(f"{found.unserved:,} rows have no vector in the live column and are not found", highlight=False)
+    table = _table("column", "state", "space", "rows", "made from")
+    for column in found.columns:
+        made = [*column.made_from]
+        if column.written_by_model:
+            made.append(f"{column.written_by_model:,} rows: written by a model")
+        cells = (column.name, column.state, str(column.space), f"{column.rows:,}", "\n".join(made))
+        table.add_row(*(escape(cell) for cell in cells))
+    console.print(table)
+
+
+gallery_adopt = gallery_info
+
+
+def gallery_import(moved: Moved, as_json: bool) -> None:
+    """How many rows went where."""
+    left = f"; {moved.left_out:,} rows without a vector were left out" if moved.left_out else ""
+    _lines({"written": f"{moved.rows:,} rows of {moved.source} to {moved.to}{left}"}, asdict(moved), as_json)
+
+
+gallery_export = gallery_import
+
+
+def gallery_delete(done: Deleted, as_json: bool) -> None:
+    """How many rows were erased."""
+    lines = {"erased": f"{done.rows:,} rows of {done.asked:,} ids", "note": done.note}
+    _lines(lines, asdict(done), as_json)
+
+
+def _column_content(column: ColumnInfo) -> dict[str, Any]:
+    return {**vars(column), "space": column.space.model_dump()}
 
 
 def search(result: SearchResult, as_json: bool) -> None:
@@ -145,7 +276,9 @@ def _lines(lines: dict[str, str], content: Any, as_json: bool) -> None:  # noqa:
 def _table(*names: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in names:
-        table.add_column(name, justify="right" if name in {"value", "mAP", "similarity", "seconds", "rank"} else "left")
+        table.add_column(
+            name, justify="right" if name in {"value", "mAP", "similarity", "seconds", "rank", "rows"} else "left"
+        )
     return table
 
 

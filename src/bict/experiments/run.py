@@ -135,7 +135,7 @@ class _Run:
     def old_gallery(self, old: Model) -> Gallery:
         path = self.out / "gallery"
         with self.clock.step("embed gallery") as progress:
-            return _opened(path) or write_gallery(old, self.part("gallery"), path, progress)
+            return _opened(path) or write_gallery(old, self.part("gallery"), str(path), progress)
 
     def side(self, name: str, old: Model, new: Model, gallery: Gallery) -> Side:
         """Fit towards one new model, upgrade a gallery with it, and embed what its rows need."""

@@ -103,7 +103,9 @@ def info(gallery: Gallery) -> GalleryInfo:
 def _column_info(gallery: Gallery, metadata: GalleryMetadata, column: Column) -> ColumnInfo:
     stored = column.name in metadata.stored and column.name in gallery.store.schema().names
     rows = gallery.store.count_missing([column.name], []) if stored else 0
-    made_from, upgraded, earlier = [], 0, []
+    made_from: list[str] = []
+    earlier: list[str] = []
+    upgraded = 0
     for origin in column.origins if stored else ():
         if origin.column not in metadata.stored:
             made_from.append(f"from {origin.column} (dropped): {_chain(metadata, column, origin.column)}")
@@ -147,7 +149,17 @@ def status(gallery: Gallery) -> UpgradeStatus:
     column = metadata.staged
     if column is None:
         return UpgradeStatus(
-            gallery.address, metadata.active, None, "none", 0, 0, rows, 0, checked=False, index=None, next=_next_of_live(metadata)
+            gallery.address,
+            metadata.active,
+            None,
+            "none",
+            0,
+            0,
+            rows,
+            0,
+            checked=False,
+            index=None,
+            next=_next_of_live(metadata),
         )
     units = gallery.store.units(column.name)
     entries = gallery.store.ledger(column.name).entries()

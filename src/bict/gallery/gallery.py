@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.embeddings import Embeddings
-from bict.errors import GalleryError, SettingsError, UnknownName, VectorError
+from bict.errors import GalleryError, MissingGallery, SettingsError, UnknownName, VectorError
 from bict.gallery.metadata import VECTOR_COLUMN, GalleryMetadata, first_generation, parse_metadata
 from bict.gallery.rows import Batch, as_batches, fit_to_schema, refuse_repeated, to_embeddings, to_rows
 from bict.gallery.stores import Hits, Store, open_store, store_of
@@ -87,6 +86,18 @@ class Gallery:
             GalleryError: there is none at this address, it is damaged, or of a newer format.
         """
         return cls(open_store(str(address)))
+
+    @classmethod
+    def find(cls, address: str | Path) -> Gallery | None:
+        """The gallery at an address, or None where nothing is.
+
+        Raises:
+            GalleryError: what is there is damaged, of a newer format, or no gallery.
+        """
+        try:
+            return cls.open(address)
+        except MissingGallery:
+            return None
 
     @property
     def metadata(self) -> GalleryMetadata:
@@ -190,7 +201,7 @@ class Gallery:
     def search(
         self, query: Embeddings, k: int = 10, *, include: Sequence[str] = (), exact: bool = True
     ) -> SearchResult:
-        """The k nearest rows of each query vector, fewer where the gallery is smaller; rows without a vector are not found.
+        """The k nearest rows of each query vector, fewer where fewer rows have a vector.
 
         With `exact` off, the live column's index is used where it has one.
 
@@ -213,9 +224,7 @@ class Gallery:
         wanted, rows = np.unique(hits.ids, return_inverse=True)
         table = self.store.fetch(pa.array(wanted), include)
         ids = table[self.store.id_column].to_numpy(zero_copy_only=False)
-        order = np.argsort(ids.astype(wanted.dtype))[
-            rows.reshape(hits.ids.shape)
-        ]
+        order = np.argsort(ids.astype(wanted.dtype))[rows.reshape(hits.ids.shape)]
         return {name: table[name].to_numpy(zero_copy_only=False)[order] for name in include}
 
 

@@ -82,7 +82,9 @@ def plan(gallery: Gallery, transforms: VectorTransform | Transforms) -> UpgradeP
     if routes:
         left = gallery.store.count_missing([gallery.active_column], [route.source.name for route in routes])
         if left:
-            problems.append(f"{left} rows have no vector in a source column: give a transform from {gallery.active_space}")
+            problems.append(
+                f"{left} rows have no vector in a source column: give a transform from {gallery.active_space}"
+            )
     rate = None
     if routes and not problems:
         try:
@@ -108,7 +110,8 @@ def plan(gallery: Gallery, transforms: VectorTransform | Transforms) -> UpgradeP
 
 
 def _steps(gallery: Gallery, routes: tuple[Route, ...]) -> tuple[Step, ...]:
-    steps, earlier = [], []
+    steps: list[Step] = []
+    earlier: list[str] = []
     for route in routes:
         rows = gallery.store.count_missing([route.source.name], earlier)
         steps.append(Step(route.source.name, str(route.source.space), route.transform.digest, rows))
@@ -132,16 +135,15 @@ def _warnings(gallery: Gallery, routes: tuple[Route, ...], begun: bool) -> tuple
     found = []
     if begun:
         found.append("the column is begun already: bict upgrade run goes on where it stopped")
-    for route in routes:
-        if route.source.origins:
-            found.append(
-                f"{route.source.name!r} holds upgraded vectors: a transform fitted from the vectors a model wrote "
-                "usually gives better ones"
-            )
+    found += [
+        f"{route.source.name!r} holds upgraded vectors: a transform fitted from the vectors a model wrote usually "
+        "gives better ones"
+        for route in routes
+        if route.source.origins
+    ]
     if gallery.metadata.active_column.index:
         found.append("the live column's index stays; the new column gets its own with bict upgrade index")
     empty = len(gallery) - gallery.store.count_missing([gallery.active_column], []) if routes else 0
     if empty:
         found.append(f"{empty} rows have no vector in the live column and are not searched now")
     return tuple(found)
-

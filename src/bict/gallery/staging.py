@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bict.embeddings import Embeddings, vectors_to_arrow
-from bict.errors import GalleryError, SpaceError
+from bict.errors import GalleryError, RowsChanged, SpaceError
 from bict.gallery.gallery import Gallery
 from bict.gallery.ledger import Entry
 from bict.gallery.metadata import Column, GalleryMetadata, Origin
@@ -86,7 +87,9 @@ class Route:
     transform: VectorTransform
 
 
-def stage(gallery: Gallery, transforms: VectorTransform | Transforms, *, progress: Progress | None = None) -> StageReport:
+def stage(
+    gallery: Gallery, transforms: VectorTransform | Transforms, *, progress: Progress | None = None
+) -> StageReport:
     """Write transformed vectors as a new column, or finish one; the gallery goes on serving the live column.
 
     Each row goes through the first transform whose source column has a vector of it, oldest generation first, so that
@@ -115,7 +118,8 @@ def stage(gallery: Gallery, transforms: VectorTransform | Transforms, *, progres
         todo = store.pending(column.name, sources, entries, only_missing=column.state == "live")
         if not todo:
             break
-        _stage_units(gallery, routes, column, todo, progress)
+        with suppress(RowsChanged):  # what is there now is found in the next round
+            _stage_units(gallery, routes, column, todo, progress)
     else:
         raise GalleryError(
             f"rows of {gallery.address} change faster than {column.name!r} is staged: run again when it is quieter"
@@ -123,9 +127,7 @@ def stage(gallery: Gallery, transforms: VectorTransform | Transforms, *, progres
     if column.state == "staging":
         gallery.edit(lambda newest: newest.changed(column.name, state="staged"))
     rows = store.count()
-    return StageReport(
-        tuple(sources), column.name, rows, len(units), staged_before, time.perf_counter() - started
-    )
+    return StageReport(tuple(sources), column.name, rows, len(units), staged_before, time.perf_counter() - started)
 
 
 def as_tuple(transforms: VectorTransform | Transforms) -> tuple[VectorTransform, ...]:
@@ -146,7 +148,7 @@ def find_routes(metadata: GalleryMetadata, transforms: Transforms) -> tuple[Rout
     made = metadata.made_by(transform.digest for transform in transforms)
     for transform in transforms[1:]:
         require_same(transform.target, target, "transforms of one upgrade need the same target")
-    routes = []
+    routes: list[Route] = []
     for transform in transforms:
         source = _column_of(metadata, transform, made)
         if source in [route.source for route in routes]:
@@ -257,7 +259,9 @@ class Carried:
     new: NDArray[np.float32]
 
 
-def carry(routes: Sequence[Route], batch: pa.RecordBatch, id_column: str, *, only_missing: str | None = None) -> Carried:
+def carry(
+    routes: Sequence[Route], batch: pa.RecordBatch, id_column: str, *, only_missing: str | None = None
+) -> Carried:
     """Each row's vector through the first route that has one; rows with a vector in `only_missing` are left out."""
     ids = batch[id_column].to_numpy(zero_copy_only=False)
     done = np.zeros(len(batch), bool)
@@ -290,9 +294,7 @@ def _stage_units(
         done += unit.rows
 
 
-def _stage_unit(
-    gallery: Gallery, routes: tuple[Route, ...], unit: Unit, column: Column, progress: Progress
-) -> Entry:
+def _stage_unit(gallery: Gallery, routes: tuple[Route, ...], unit: Unit, column: Column, progress: Progress) -> Entry:
     new_sum, old_sum, staged = hashlib.sha256(), hashlib.sha256(), 0
     store, id_column = gallery.store, gallery.store.id_column
     keep = column.state == "live"
@@ -303,7 +305,7 @@ def _stage_unit(
         done = 0
         for batch in store.read_unit(unit, names):
             carried = carry(routes, batch, id_column, only_missing=column.name if keep else None)
-            new_sum.update(carried.new)
+            new_sum.update(carried.new.data)
             old_sum.update(carried.old)
             staged += len(carried.new)
             yield _as_column(carried, batch[column.name] if keep else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bict.errors import GalleryError
 from bict.gallery.gallery import Gallery
-from bict.gallery.metadata import Column
+from bict.gallery.metadata import Column, State
 
 
 def switch(gallery: Gallery) -> str:
@@ -49,7 +49,7 @@ def rollback(gallery: Gallery, *, leave_out: bool = False) -> str:
             f"{lost} rows have no vector in {older.name!r}: they were written in the new space since the switch. Embed "
             "them with the old model, or roll back with --leave-out: they stay stored but are not found"
         )
-    before = "staged" if live.origins else "kept"
+    before: State = "staged" if live.origins else "kept"
     going_back = metadata.switched_to(older.name, before).changed(live.name, checked=None)
     gallery.store.write_metadata(going_back.model_dump_json())
     return older.name

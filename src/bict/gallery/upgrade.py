@@ -90,9 +90,7 @@ def _complete(gallery: Gallery) -> bool:
 
 
 @contextmanager
-def working(
-    gallery: Gallery, transforms: Transforms, doing: str, *, run_dir: Path | None = None
-) -> Iterator[OpenLog]:
+def working(gallery: Gallery, transforms: Transforms, doing: str, *, run_dir: Path | None = None) -> Iterator[OpenLog]:
     """Hold the gallery's lock within a boundary that lets only gallery, transforms and `run_dir` be opened.
 
     Raises:
@@ -114,5 +112,3 @@ def _require_clean(verified: VerifyReport, log: OpenLog, live: str) -> None:
             f"check {check.name!r} of column {verified.column!r} failed ({check.found}): {live!r} stays live; "
             "bict upgrade discard the staged column and upgrade again"
         )
-
-

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.embeddings import NORM_TOLERANCE
+from bict.errors import GalleryError
 from bict.gallery.gallery import Gallery
 from bict.gallery.ledger import Entry
 from bict.gallery.metadata import Column
 from bict.gallery.staging import Route, Transforms, VectorTransform, as_tuple, carry, find_routes
 from bict.gallery.stores.base import present_vectors
-from bict.errors import GalleryError
 from bict.progress import Progress, silent
 
 Vectors = NDArray[np.float32]
@@ -65,9 +66,7 @@ class _Walk:
     recomputed: int = 0
     wrong: int = 0
     worst: float = 0.0
-    ids: list[NDArray[Any]] = field(default_factory=list)
-    old: list[Vectors] = field(default_factory=list)
-    new: list[Vectors] = field(default_factory=list)
+    sample: list[pa.RecordBatch] = field(default_factory=list)
 
 
 def verify(
@@ -114,8 +113,8 @@ def verify(
         Check("checksums", walk.wrong == 0, _units(walk)),
     ]
     if all(check.passed for check in checks):
-        checks.append(_recomputed(gallery, routes, column, picked, tolerance))
-        checks += _information(gallery, routes[0].source, column, walk, k, seed)
+        checks.append(_recomputed(walk.sample, routes, column, gallery.store.id_column, tolerance))
+        checks += _information(gallery, routes[0].source, column, walk.sample, k, seed)
     report = VerifyReport(column.name, tuple(checks))
     if column.state in ("staging", "staged"):
         passed = datetime.now(UTC) if report.passed else None
@@ -131,7 +130,7 @@ def _walk(
     tolerance: float,
     progress: Progress,
 ) -> _Walk:
-    store, walk, source = gallery.store, _Walk(), routes[0].source.name
+    store, walk = gallery.store, _Walk()
     entries, id_column = store.ledger(column.name).entries(), store.id_column
     sources = [route.source.name for route in routes]
     names, total = [id_column, *sources, column.name], store.count()
@@ -142,15 +141,11 @@ def _walk(
             has_source = _any_valid(batch, sources)
             walk.absent += int((has_source & ~there).sum())
             _look_at(walk, staged)
-            new_sum.update(np.ascontiguousarray(staged[has_source[there]]))
+            new_sum.update(np.ascontiguousarray(staged[has_source[there]]).data)
             old_sum.update(_source_bytes(batch, sources))
-            first, there_first = present_vectors(batch[source])
-            both = there & there_first
             inside = picked[(picked >= walk.rows) & (picked < walk.rows + len(batch))] - walk.rows
-            inside = inside[both[inside]]
-            walk.ids.append(batch[id_column].to_numpy(zero_copy_only=False)[inside])
-            walk.old.append(first[np.cumsum(there_first)[inside] - 1])
-            walk.new.append(staged[np.cumsum(there)[inside] - 1])
+            if len(inside):
+                walk.sample.append(batch.take(pa.array(inside)))
             walk.rows += len(batch)
             progress(walk.rows, total)
         if _as_recorded(entries.get(unit.key), new_sum.hexdigest(), old_sum.hexdigest()):
@@ -163,7 +158,7 @@ def _walk(
 
 def _any_valid(batch: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.bool_]:
     valid = [batch[name].is_valid().to_numpy(zero_copy_only=False) for name in names]
-    return np.logical_or.reduce(valid)
+    return np.asarray(np.logical_or.reduce(valid))
 
 
 def _source_bytes(batch: pa.RecordBatch, sources: Sequence[str]) -> bytes:
@@ -208,7 +203,7 @@ def _errors(batch: pa.RecordBatch, routes: tuple[Route, ...], column: Column, id
     found = staged[carried.rows[there]]
     with np.errstate(invalid="ignore"):
         errors = np.linalg.norm(expected - found, axis=1) / np.maximum(1, np.linalg.norm(expected, axis=1))
-    return np.nan_to_num(errors, nan=np.inf)
+    return np.asarray(np.nan_to_num(errors, nan=np.inf))
 
 
 def _units(walk: _Walk) -> str:
@@ -225,26 +220,25 @@ def _unit_length(walk: _Walk, column: Column) -> Check:
 
 
 def _recomputed(
-    gallery: Gallery, routes: tuple[Route, ...], column: Column, picked: NDArray[np.int64], tolerance: float
+    sample: Sequence[pa.RecordBatch], routes: tuple[Route, ...], column: Column, id_column: str, tolerance: float
 ) -> Check:
-    """Recompute a sample of rows from what is stored now."""
-    names = [gallery.store.id_column, *(route.source.name for route in routes), column.name]
-    worst, done, seen = 0.0, 0, 0
-    for batch in gallery.store.scan(names):
-        inside = picked[(picked >= seen) & (picked < seen + len(batch))] - seen
-        if len(inside):
-            errors = _errors(batch.take(pa.array(inside)), routes, column, gallery.store.id_column)
-            worst, done = max(worst, float(errors.max(initial=0))), done + len(errors)
-        seen += len(batch)
-    return Check("recomputed sample", worst <= tolerance, f"{done} rows differ by up to {worst:.1e}")
+    errors = [_errors(batch, routes, column, id_column) for batch in sample]
+    worst = max((float(some.max(initial=0)) for some in errors), default=0.0)
+    found = f"{sum(map(len, errors))} rows differ by up to {worst:.1e}"
+    return Check("recomputed sample", worst <= tolerance, found)
 
 
 def _information(
-    gallery: Gallery, source: Column, column: Column, walk: _Walk, k: int, seed: int
+    gallery: Gallery, source: Column, column: Column, sample: Sequence[pa.RecordBatch], k: int, seed: int
 ) -> list[Check]:
-    ids, old, new = (np.concatenate(parts) for parts in (walk.ids, walk.old, walk.new))
-    if len(ids) < 2:
+    parts = []
+    for batch in sample:
+        both = batch.filter(pc.and_(batch[source.name].is_valid(), batch[column.name].is_valid()))
+        ids = both[gallery.store.id_column].to_numpy(zero_copy_only=False)
+        parts.append((ids, *(present_vectors(both[name])[0] for name in (source.name, column.name))))
+    if sum(len(ids) for ids, _, _ in parts) < 2:
         return []
+    ids, old, new = (np.concatenate(part) for part in zip(*parts, strict=True))
     return [_overlap(gallery, source, column, (ids, old, new), k), _drift(old, new, seed)]
 
 

@@ -62,7 +62,7 @@ class Backward:
 
     Attributes:
         model: the old model.
-        prototypes: `(turns * classes, dim)` unit rows; those of the classes turned by one quarter follow the upright ones.
+        prototypes: `(turns * classes, dim)` unit rows; those of classes turned by one quarter follow the upright ones.
         turns: numbers of quarter turns that have prototypes; 1 where pictures are not turned.
     """
 

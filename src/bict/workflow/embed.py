@@ -35,7 +35,7 @@ def embed(
     model: Path,
     data: str,
     *,
-    to: Path,
+    to: str,
     data_root: Path | None = None,
     strict: bool = False,
     progress: Progress = silent,
@@ -47,7 +47,7 @@ def embed(
     Args:
         model: directory of the model.
         data: glyphs, omniglot, a folder or a manifest; NAME:PART[,key=value] picks a part (default: all).
-        to: gallery to make or to add to, or FILE.parquet or FILE.npz.
+        to: address of the gallery to make or to add to, or FILE.parquet or FILE.npz.
         data_root: folder in which the data lies.
         strict: stop at the first unreadable image instead of leaving it out.
         progress: called with images done and images in all.
@@ -55,24 +55,25 @@ def embed(
     Raises:
         BictError: the model, the data or the target cannot be used.
     """
-    to = Path(to)
-    if to.suffix == ".npy":
+    file = None if "://" in str(to) else Path(to)
+    if file is not None and file.suffix == ".npy":
         raise SettingsError(f"{to}: name a file that ends in .parquet or .npz, or a folder for a gallery")
-    require_writable(to.parent)
+    if file is not None:
+        require_writable(file.parent)
     loaded = Model.load(model)
     images = load_part(DataAddress.parse(data), root=data_root, strict=strict)
-    if to.suffix in FILES:
-        embed_images(loaded, images, progress=progress).save(to)
+    if file is not None and file.suffix in FILES:
+        embed_images(loaded, images, progress=progress).save(file)
     else:
-        write_gallery(loaded, images, to, progress)
+        write_gallery(loaded, images, str(to), progress)
     return Embedded(str(to), len(images), loaded.space, images.skipped)
 
 
-def write_gallery(model: Model, images: ImageSet, to: Path, progress: Progress = silent) -> Gallery:
+def write_gallery(model: Model, images: ImageSet, to: str, progress: Progress = silent) -> Gallery:
     """Make a gallery of the images' vectors, or add them to an existing one; memory holds one part at a time."""
-    if not to.exists() or not any(to.iterdir()):
+    gallery = Gallery.find(to)
+    if gallery is None:
         return Gallery.create(to, ((part, None) for part in _stream(model, images, progress)))
-    gallery = Gallery.open(to)
     if not gallery.active_space.same_as(model.space):
         raise GalleryError(f"{to} holds vectors of {gallery.active_space}, not of {model.space}: choose another --to")
     gallery.add(embed_images(model, images, progress=progress))

@@ -16,7 +16,7 @@ FILES = {".parquet", ".npz"}
 
 
 def evaluate(
-    gallery: Path,
+    gallery: str,
     *,
     data: str,
     model: Path | None = None,

@@ -1,26 +1,67 @@
-"""`bict upgrade`: stored old vectors to upgraded ones, without one image."""
+"""`bict upgrade`: stored old vectors to upgraded ones, without one image; in one go."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from bict.gallery import Gallery, UpgradeReport
+from bict.errors import GalleryError
+from bict.gallery import Gallery, UpgradePlan, UpgradeReport
+from bict.gallery import plan as plan_upgrade
 from bict.gallery import upgrade as upgrade_gallery
 from bict.progress import Progress, silent
 from bict.transforms import Transform
 
+Confirm = Callable[[str], bool]
 
-def upgrade(gallery: Path, transform: Path, *, progress: Progress = silent) -> UpgradeReport:
-    """Stage the upgraded vectors beside the old ones, verify them, and switch to them in one step.
 
-    No image is read: only the gallery and the transform may be opened, no connection made. Old vectors are kept.
+def agreed(_question: str) -> bool:
+    """Ask nobody: a call from Python is agreement enough."""
+    return True
+
+
+def upgrade(
+    gallery: str,
+    transforms: list[Path],
+    *,
+    yes: bool = False,
+    confirm: Confirm = agreed,
+    progress: Progress = silent,
+) -> UpgradeReport:
+    """Stage the upgraded vectors beside the old ones, verify and index them, and switch to them in one step.
+
+    No image is read: only the gallery and the transforms may be opened. Old vectors are kept, for `bict upgrade
+    rollback`, until `bict upgrade finalize`. Killed, the same command goes on where it stopped. The steps are also
+    commands of their own: bict upgrade plan, run, status, verify, index, switch, rollback, discard, finalize.
 
     Args:
         gallery: address of the gallery.
-        transform: directory of the transform.
+        transforms: directories of transforms; several where rows were written in several spaces.
+        yes: do not ask before the upgrade begins.
+        confirm: asked with the plan before anything is written.
         progress: called with rows staged and rows in all.
 
     Raises:
-        BictError: the gallery or the transform cannot be used, or a check failed; the old vectors stay live.
+        BictError: the gallery or a transform cannot be used, or a check failed; the old vectors stay live.
     """
-    return upgrade_gallery(Gallery.open(gallery), Transform.load(transform), progress=progress)
+    opened, loaded = Gallery.open(gallery), load_transforms(transforms)
+    if not yes and confirm is not agreed:
+        planned = plan_upgrade(opened, loaded)
+        if planned.problems:
+            raise GalleryError(planned.problems[0])
+        if not confirm(f"{summary(planned)} Upgrade?"):
+            raise GalleryError(f"nothing was written to {gallery}: the upgrade was not confirmed")
+    return upgrade_gallery(opened, loaded, progress=progress)
+
+
+def load_transforms(transforms: list[Path]) -> list[Transform]:
+    """Transforms from their directories; a single path counts as a list of one."""
+    paths = [transforms] if isinstance(transforms, str | Path) else transforms
+    return [Transform.load(path) for path in paths]
+
+
+def summary(planned: UpgradePlan) -> str:
+    """One sentence of a plan."""
+    time = "" if planned.seconds is None else f", about {planned.seconds:,.0f} s of reading and transforming"
+    where = f"{planned.rows:,} rows of {planned.gallery} go to column {planned.column}"
+    return f"{where}, {planned.bytes_to_write:,} bytes{time}."

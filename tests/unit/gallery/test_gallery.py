@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import lance
 import lancedb
@@ -8,7 +9,7 @@ import pytest
 
 from bict.embeddings import Embeddings
 from bict.errors import GalleryError, SettingsError, SpaceError, UnknownName, VectorError
-from bict.gallery import Gallery, stage, switch
+from bict.gallery import Gallery, stage
 from bict.spaces import Space
 
 
@@ -66,7 +67,9 @@ def test_open_refuses_what_is_no_gallery_or_a_newer_one(tmp_path, gallery):
     with pytest.raises(GalleryError, match="is not a gallery"):
         Gallery.open(tmp_path / "hollow")
     lance.write_dataset(pa.table({"x": [1]}), str(tmp_path / "foreign/vectors.lance"))
-    with pytest.raises(GalleryError, match=r"without 'bict.gallery' metadata"):
+    with pytest.raises(
+        GalleryError, match=r"without 'bict.gallery' metadata: make it a gallery with bict gallery adopt"
+    ):
         Gallery.open(tmp_path / "foreign")
     newer = json.loads(gallery.metadata.model_dump_json()) | {"format": 7}
     gallery.store.write_metadata(json.dumps(newer))
@@ -100,15 +103,38 @@ def test_vectors_that_cannot_lie_in_the_space_are_refused_before_the_gallery(gal
     assert len(gallery) == 25
 
 
-def test_add_waits_for_a_staged_column(gallery, embeddings, payload, linear):
+def test_rows_may_be_added_while_a_column_is_staged(gallery, embeddings, payload, linear):
     stage(gallery, linear())
-    with pytest.raises(GalleryError, match=r"'v2' .* is staged"):
-        gallery.add(embeddings(5, start=25), payload(5))
-    switch(gallery, "v2")
-    gallery.add(embeddings(5, linear().target, start=25), payload(5))
-    assert len(gallery.vectors("v2")) == 30
+    gallery.add(embeddings(5, start=25), payload(5))
+    assert len(gallery.vectors()) == 30
     with pytest.raises(VectorError, match="5 of 30 vectors are null"):
-        gallery.vectors("v1")
+        gallery.vectors("v2")
+
+
+def test_a_row_is_replaced_with_its_payload(gallery, embeddings, payload):
+    changed = embeddings(5, start=22)
+    gallery.add(changed, payload(5), replace=True)
+    assert len(gallery) == 27
+    found = gallery.vectors()
+    order = np.argsort([int(name.split("-")[1]) for name in found.ids])
+    np.testing.assert_array_equal(found.vectors[order][22:], changed.vectors)
+    assert gallery.search(changed.take(np.array([0])), k=1, include=["path"]).payload["path"].item() == "/photos/0.jpg"
+
+
+def test_erased_rows_are_in_no_file(gallery, embeddings, linear):
+    stage(gallery, linear())
+    erased = [gallery.vectors(column).vectors[3].tobytes() for column in ("v1", "v2")]
+    assert all(holding(gallery, vector) for vector in erased)
+    assert gallery.delete(["image-3", "nobody"]) == 1
+    assert not any(holding(gallery, vector) for vector in erased)
+    assert gallery.search(embeddings().take(np.array([3])), k=1).ids[0, 0] != "image-3"
+    assert gallery.delete(["image-3"]) == 0
+    with pytest.raises(GalleryError, match="expected string"):
+        gallery.delete([3])
+
+
+def holding(gallery, vector):
+    return [path for path in Path(gallery.address).rglob("*") if path.is_file() and vector in path.read_bytes()]
 
 
 @pytest.mark.parametrize(("metric", "normalised"), [("cosine", True), ("cosine", False), ("dot", False), ("l2", False)])

@@ -1,35 +1,132 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bict.errors import GalleryError
-from bict.gallery import Gallery, discard, stage, switch
+from bict.gallery import Gallery, discard, rollback, stage, switch, verify
 
 
-def test_switching_is_one_new_version_and_keeps_the_old_column(gallery, linear):
-    stage(gallery, linear())
-    versions = Path(gallery.address, "vectors.lance/_versions")
+@pytest.fixture
+def staged(gallery, linear):
+    transform = linear()
+    stage(gallery, transform)
+    assert verify(gallery, transform).passed
+    return gallery
+
+
+def test_switching_is_one_new_version_and_keeps_the_old_column(staged, linear):
+    versions = Path(staged.address, "vectors.lance/_versions")
     before = len(list(versions.glob("*.manifest")))
-    switch(gallery, "v2")
+    assert switch(staged) == "v2"
     assert len(list(versions.glob("*.manifest"))) == before + 1
-    again = Gallery.open(gallery.address)
+    again = Gallery.open(staged.address)
     assert again.active_space == linear().target
     assert again.metadata.columns["v1"].state == "kept"
     assert len(again.vectors("v1")) == 25
 
 
-@pytest.mark.parametrize(("column", "state"), [("v1", "live"), ("v2", "absent"), ("../v1", "absent")])
-def test_only_a_staged_column_is_switched_to_or_discarded(gallery, column, state):
-    for change in (switch, discard):
-        with pytest.raises(GalleryError, match=f"is {state}, expected a staged column"):
-            change(gallery, column)
-    assert gallery.store.schema().names[-1] == "v1"
+def test_only_a_finished_and_verified_column_is_switched_to(gallery, linear):
+    with pytest.raises(GalleryError, match="no column .* is staged, 'v1' is live"):
+        switch(gallery)
 
+    def interrupt(done, total):
+        raise KeyboardInterrupt
 
-def test_a_discarded_column_is_gone_and_may_be_staged_by_another_transform(gallery, linear):
+    with pytest.raises(KeyboardInterrupt):
+        stage(gallery, linear(), progress=interrupt)
+    with pytest.raises(GalleryError, match="'v2' .* is half staged: finish with bict upgrade run"):
+        switch(gallery)
     stage(gallery, linear())
-    discard(gallery, "v2")
-    assert list(gallery.spaces) == ["v1"]
-    assert "v2" not in gallery.store.schema().names
-    assert not Path(gallery.address, "upgrades/v2").exists()
-    assert stage(gallery, linear(seed=1)).column == "v2"
+    with pytest.raises(GalleryError, match="was not verified: bict upgrade verify first"):
+        switch(gallery)
+    assert gallery.active_column == "v1"
+
+
+@pytest.mark.parametrize("change", ["add", "replace"])
+def test_a_row_that_came_after_the_verification_stops_the_switch(staged, embeddings, payload, linear, change):
+    rows = embeddings(5, start=25 if change == "add" else 3)
+    staged.add(rows, payload(5), replace=change == "replace")
+    with pytest.raises(GalleryError, match="added or changed since 'v2' was staged: run again"):
+        switch(staged)
+    assert Gallery.open(staged.address).active_column == "v1"
+    stage(staged, linear())
+    with pytest.raises(GalleryError, match="was not verified"):
+        switch(staged)
+    verify(staged, linear())
+    switch(staged)
+    assert len(staged.vectors()) == len(staged)
+
+
+def test_erasing_a_row_after_the_verification_asks_for_another_run(staged, linear):
+    staged.delete(["image-3"])
+    with pytest.raises(GalleryError, match="run again"):  # the files that held it were written anew
+        switch(staged)
+    assert stage(staged, linear()).units_skipped == 2
+    verify(staged, linear())
+    switch(staged)
+    assert len(staged.vectors()) == 24
+
+
+def test_a_row_that_slips_in_takes_the_switch_back(staged, embeddings, payload, monkeypatch):
+    write = staged.store.write_metadata
+
+    def slow(text):
+        monkeypatch.setattr(staged.store, "write_metadata", write)
+        Gallery.open(staged.address).add(embeddings(5, start=25), payload(5))
+        write(text)
+
+    monkeypatch.setattr(staged.store, "write_metadata", slow)
+    with pytest.raises(GalleryError, match="run again"):
+        switch(staged)
+    assert Gallery.open(staged.address).active_column == "v1"
+    assert len(staged) == 30
+
+
+def test_a_rollback_restores_every_byte_and_can_be_taken_back(staged, linear):
+    before, upgraded = staged.vectors("v1").vectors.tobytes(), staged.vectors("v2").vectors.tobytes()
+    switch(staged)
+    assert rollback(staged) == "v1"
+    assert staged.vectors().vectors.tobytes() == before
+    assert staged.metadata.columns["v2"].state == "staged"
+    with pytest.raises(GalleryError, match="not live: nothing to roll back"):
+        rollback(staged)
+    assert verify(staged, linear()).passed
+    assert switch(staged) == "v2"
+    assert staged.vectors().vectors.tobytes() == upgraded
+
+
+def test_a_rollback_without_anything_to_go_back_to_is_refused(gallery):
+    with pytest.raises(GalleryError, match="keeps no column from before 'v1'"):
+        rollback(gallery)
+
+
+def test_rows_written_since_the_switch_are_never_silently_lost(staged, embeddings, payload, linear):
+    switch(staged)
+    staged.add(embeddings(5, linear().target, start=25), payload(5))
+    with pytest.raises(GalleryError, match="5 rows have no vector in 'v1'.*--leave-out"):
+        rollback(staged)
+    assert staged.active_column == "v2"
+    rollback(staged, leave_out=True)
+    assert len(staged) == 30
+    assert len(staged.search(embeddings(1), k=100).ids[0]) == 25
+    with pytest.raises(GalleryError, match="5 rows have their only vector in 'v2'"):
+        discard(staged)
+    stage(staged, linear())
+    verify(staged, linear())
+    switch(staged)
+    assert len(staged.vectors()) == 30
+    expected = embeddings(5, linear().target, start=25).vectors
+    np.testing.assert_array_equal(staged.vectors().vectors[25:], expected)
+
+
+def test_a_discarded_column_is_gone_and_may_be_staged_by_another_transform(staged, linear):
+    files = set(Path(staged.address, "vectors.lance/data").iterdir())
+    assert discard(staged) == "v2"
+    assert list(staged.spaces) == ["v1"]
+    assert "v2" not in staged.store.schema().names
+    assert not Path(staged.address, "upgrades/vectors/v2").exists()
+    with pytest.raises(GalleryError, match="is staged"):
+        discard(staged)
+    assert files
+    assert stage(staged, linear(seed=1)).column == "v2"

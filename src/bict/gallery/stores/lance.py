@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.embeddings import arrow_to_vectors
-from bict.errors import GalleryError
+from bict.errors import GalleryError, MissingGallery, RowsChanged
 from bict.gallery.ledger import FILE as LEDGER
 from bict.gallery.ledger import Entry, FileLedger
 from bict.gallery.lock import locked_file
@@ -38,7 +38,6 @@ from bict.gallery.stores.lance_files import (
     without_field,
     write_file,
 )
-
 from bict.runs import write_json
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ ERASED = "erased.json"
 INDEX_SUFFIX = "_bict"
 SCORES_AT_ONCE = 2**24
 COMMIT_TRIES = 20
+UNREADABLE = (OSError, RuntimeError, pa.ArrowInvalid)
+"""What reading a file fails with that another process has just removed."""
 INDEXED_FROM = 1024
 PROBED_SHARE = 0.1
 
@@ -98,7 +99,7 @@ class LanceStore:
         folder, table = _parse(address)
         path = folder / f"{table}.lance"
         if not path.is_dir():
-            raise GalleryError(
+            raise MissingGallery(
                 f"{address} is not a gallery: found no {path.name} there, expected a folder made by bict embed"
             )
         if not (path / "_versions").is_dir():
@@ -217,7 +218,7 @@ class LanceStore:
         way = self._search_exactly if exact or not self._indexed(column) else self._search_index
         try:
             return way(column, queries, k, metric)
-        except (OSError, RuntimeError):
+        except UNREADABLE:
             self._refresh()
         with _reading(self.address):
             return way(column, queries, k, metric)
@@ -269,14 +270,14 @@ class LanceStore:
     def _fragment(self, unit: Unit, column: str) -> LanceFragment:
         fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
         if fragment is None or unit_key(self._data, fragment, self.id_column, column) != unit.key:
-            raise GalleryError(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
+            raise RowsChanged(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
         return fragment
 
     def read_unit(self, unit: Unit, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of one fragment."""
         fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
         if fragment is None:
-            raise GalleryError(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
+            raise RowsChanged(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
         with _reading(self.address):
             yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS)
 
@@ -333,9 +334,10 @@ class LanceStore:
                 with _changing(self.address, passed=CommitConflictError):
                     change(self._refresh())
                 self._refresh()
-                return
             except CommitConflictError:
                 time.sleep(0.05 * attempt)
+            else:
+                return
         raise GalleryError(f"{self.address} is being changed all the time by other processes: run again later")
 
     def ledger(self, column: str) -> FileLedger:
@@ -517,8 +519,8 @@ def _changing(address: str, passed: type[BaseException] | tuple[()] = ()) -> Ite
 def _reading(address: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        raise GalleryError(f"{address} was changed or cannot be read, run again: {first_line(error)}") from error
+    except UNREADABLE as error:
+        raise RowsChanged(f"{address} was changed or cannot be read, run again: {first_line(error)}") from error
 
 
 def _fields(schema: pa.Schema) -> str:

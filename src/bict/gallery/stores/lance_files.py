@@ -41,7 +41,9 @@ def write_file(data: lance.LanceDataset, schema: pa.Schema, batches: Batches) ->
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError | RuntimeError):
-            raise GalleryError(f"{path.parent} cannot be written ({first_line(error)}): free disk, run again") from error
+            raise GalleryError(
+                f"{path.parent} cannot be written ({first_line(error)}): free disk, run again"
+            ) from error
         raise
     return path.name
 
@@ -68,7 +70,7 @@ def rewritten(data: lance.LanceDataset, fragment: LanceFragment) -> list[DataFil
 
 
 def without_field(files: Iterable[DataFile], field: int) -> list[DataFile]:
-    """A fragment's files once one field is read from elsewhere: a file that holds others too keeps a tombstone there."""
+    """A fragment's files once one field is read from elsewhere: a file that holds others too gets a tombstone."""
     left = []
     for file in files:
         file.fields = [TOMBSTONE if own == field else own for own in file.fields]
@@ -82,9 +84,7 @@ def needs_rewriting(data: lance.LanceDataset, fragment: LanceFragment) -> bool:
     known = {field.id() for field in data.lance_schema.fields()}
     nested = _nested(data)
     return fragment.num_deletions > 0 or any(
-        field not in known and field not in nested
-        for file in fragment.metadata.files
-        for field in file.fields
+        field not in known and field not in nested for file in fragment.metadata.files for field in file.fields
     )
 
 
@@ -118,7 +118,7 @@ def stamp(fragment: LanceFragment) -> str:
 
 def is_vector(kind: pa.DataType) -> bool:
     """Whether a column of this type holds vectors."""
-    return pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
+    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))
 
 
 def live_offsets(fragment: LanceFragment) -> NDArray[np.int64]:
