@@ -54,17 +54,17 @@ def run(manifest: Path, out: Path, old: dict[str, object], new: dict[str, object
         bict.train(data=data, out=models[name], settings=bict.TrainSettings(**settings, **published))  # type: ignore[arg-type]
 
     with steps("embed gallery") as progress:
-        bict.embed(models["old"], f"{data}:gallery", to=gallery, progress=progress)
+        bict.embed(models["old"], f"{data}:gallery", to=str(gallery), progress=progress)
     with steps("fit transform") as progress:
         psi = bict.fit(**models, data=data, out=transform, views=1, progress=progress)
     with steps("backfill, to compare") as progress:
-        bict.embed(models["new"], f"{data}:gallery", to=out / "backfill.parquet", progress=progress)
+        bict.embed(models["new"], f"{data}:gallery", to=str(out / "backfill.parquet"), progress=progress)
 
-    before = bict.evaluate(gallery, model=models["old"], data=data)
+    before = bict.evaluate(str(gallery), model=models["old"], data=data)
     with steps("upgrade gallery") as progress:
-        bict.upgrade(gallery, transform, progress=progress)
-    after = bict.evaluate(gallery, model=models["new"], data=data)
-    backfill = bict.evaluate(out / "backfill.parquet", model=models["new"], data=data)
+        bict.upgrade(str(gallery), [transform], progress=progress)
+    after = bict.evaluate(str(gallery), model=models["new"], data=data)
+    backfill = bict.evaluate(str(out / "backfill.parquet"), model=models["new"], data=data)
     rows = {"old": before, "upgraded": after, "backfill": backfill}
     scores = {name: {**row.scores, "map_interval": row.intervals["map"]} for name, row in rows.items()}
     return {"chosen": psi.rung.name, "rows": scores}

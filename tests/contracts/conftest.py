@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 @pytest.fixture
 def store_addresses(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """Gives an unused address of a store, by the store's name in `STORES`."""
-    makers: dict[str, Callable[[], str]] = {"lance": lambda: str(tmp_path / "store")}
+    """Gives a new unused address of a store, by the store's name in `STORES`."""
+    number = itertools.count()
+    makers: dict[str, Callable[[], str]] = {"lance": lambda: str(tmp_path / f"store-{next(number)}")}
     return lambda name: makers[name]()

@@ -30,7 +30,8 @@ def commands(page: Path) -> list[list[str]]:
 def test_commands_in_the_pages_exist_with_their_options(page: Path) -> None:
     for words in commands(page):
         assert words[0] in COMMANDS
-        command = typer.main.get_command(build_app(words[0])).commands[words[0]]
+        command = typer.main.get_command(build_app(words)).commands[words[0]]
+        command = command.commands[words[1]] if hasattr(command, "commands") else command
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in words if word.startswith("--")} <= known
 

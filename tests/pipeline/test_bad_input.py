@@ -89,12 +89,12 @@ def test_damaged_images_are_counted_and_named(flow: Flow, bict: Bict, capsys: Ca
 def test_transform_in_the_wrong_place(flow: Flow, bict: Bict, capsys: Captured, tmp_path: Path) -> None:
     gallery = tmp_path / "gallery"
     assert bict("embed", flow.new, f"{flow.photos}:gallery", "--to", gallery) == 0
-    assert "other way round" in refused(bict, capsys, "upgrade", gallery, flow.transform)
+    assert "other way round" in refused(bict, capsys, "upgrade", gallery, flow.transform, "--yes")
     assert library.Gallery.open(gallery).active_column == "v1"
     stranger = tmp_path / "stranger"
     assert bict("train", "--data", flow.photos, *SMALL, "--epochs", 0, "--seed", 9, "--out", stranger) == 0
     assert bict("embed", stranger, f"{flow.photos}:gallery", "--to", tmp_path / "g2") == 0
-    assert "expected" in refused(bict, capsys, "upgrade", tmp_path / "g2", flow.transform)
+    assert "expected" in refused(bict, capsys, "upgrade", tmp_path / "g2", flow.transform, "--yes")
     line = refused(bict, capsys, "search", gallery, flow.photos / "A" / "00.png", "--model", stranger)
     assert "cannot be compared" in line
 
@@ -136,7 +136,7 @@ def test_paths_that_are_no_gallery_and_cannot_be_written(
     flow: Flow, bict: Bict, capsys: Captured, tmp_path: Path
 ) -> None:
     for path in (tmp_path / "nothing", flow.old):
-        assert "gallery" in refused(bict, capsys, "upgrade", path, flow.transform)
+        assert "gallery" in refused(bict, capsys, "upgrade", path, flow.transform, "--yes")
     (tmp_path / "file").write_text("")
     below = tmp_path / "file" / "run"
     assert "--out" in refused(bict, capsys, "train", "--data", flow.photos, *SMALL, "--out", below)

@@ -23,7 +23,7 @@ def test_the_chain_of_commands(flow: Flow, bict: Bict, tmp_path: Path, capsys: p
 
     assert bict("evaluate", gallery, "--model", flow.new, "--data", queries, "--json") == 0
     backward = json.loads(capsys.readouterr().out)
-    assert bict("upgrade", gallery, flow.transform, "--json") == 0
+    assert bict("upgrade", gallery, flow.transform, "--yes", "--json") == 0
     upgrade = json.loads(capsys.readouterr().out)
     assert upgrade["column"] == "v2"
     assert all(check["passed"] for check in upgrade["checks"])
@@ -40,7 +40,7 @@ def test_the_chain_of_commands(flow: Flow, bict: Bict, tmp_path: Path, capsys: p
     assert np.allclose(after.vectors().vectors, expected.vectors, atol=1e-5)
     assert lancedb.connect(str(gallery)).open_table("vectors").count_rows() == len(before)
 
-    assert bict("upgrade", gallery, flow.transform) == 0
+    assert bict("upgrade", gallery, flow.transform, "--yes") == 0
     assert "upgraded before" in capsys.readouterr().out
 
 
@@ -65,7 +65,7 @@ def test_new_images_join_an_upgraded_gallery_in_the_new_space(
 ) -> None:
     gallery = flow.make_gallery(tmp_path / "gallery")
     rows = len(library.Gallery.open(gallery))
-    assert bict("upgrade", gallery, flow.transform) == 0
+    assert bict("upgrade", gallery, flow.transform, "--yes") == 0
     assert bict("embed", flow.old, f"{flow.photos}:query", "--to", gallery) == 1
     assert "choose another --to" in capsys.readouterr().err
     assert bict("embed", flow.new, f"{flow.photos}:query", "--to", gallery) == 0

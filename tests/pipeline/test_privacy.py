@@ -27,7 +27,7 @@ sys.addaudithook(watch)
 from bict.cli.main import main
 watching = True
 try:
-    main(["upgrade", sys.argv[1], sys.argv[2], "--json"])
+    main(["upgrade", sys.argv[1], sys.argv[2], "--yes", "--json"])
 finally:
     watching = False
     with open(sys.argv[3], "w") as file:

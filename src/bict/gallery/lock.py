@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import getpass
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -37,7 +36,7 @@ def this_process(doing: str) -> Owner:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container without a user database
         user = str(os.getuid())
-    return Owner(user=user, host=socket.gethostname(), pid=os.getpid(), since=datetime.now(UTC), doing=doing)
+    return Owner(user=user, host=os.uname().nodename, pid=os.getpid(), since=datetime.now(UTC), doing=doing)
 
 
 def refuse_second(address: str, text: str) -> GalleryError:

@@ -297,18 +297,18 @@ def _stage_units(
 def _stage_unit(gallery: Gallery, routes: tuple[Route, ...], unit: Unit, column: Column, progress: Progress) -> Entry:
     new_sum, old_sum, staged = hashlib.sha256(), hashlib.sha256(), 0
     store, id_column = gallery.store, gallery.store.id_column
-    keep = column.state == "live"
-    names = [id_column, *(route.source.name for route in routes), *([column.name] if keep else [])]
+    only_missing = column.name if column.state == "live" else None
+    names = [id_column, *(route.source.name for route in routes), column.name]
 
     def vectors() -> Iterator[pa.FixedSizeListArray]:
         nonlocal staged
         done = 0
         for batch in store.read_unit(unit, names):
-            carried = carry(routes, batch, id_column, only_missing=column.name if keep else None)
+            carried = carry(routes, batch, id_column, only_missing=only_missing)
             new_sum.update(carried.new.data)
             old_sum.update(carried.old)
             staged += len(carried.new)
-            yield _as_column(carried, batch[column.name] if keep else None)
+            yield _as_column(carried, batch[column.name])
             done += len(batch)
             progress(done, unit.rows)
 
@@ -322,16 +322,16 @@ def _stage_unit(gallery: Gallery, routes: tuple[Route, ...], unit: Unit, column:
     )
 
 
-def _as_column(carried: Carried, present: pa.Array | None) -> pa.FixedSizeListArray:
-    """The staged vectors as a column with nulls; vectors that are there already stay."""
+def _as_column(carried: Carried, present: pa.Array) -> pa.FixedSizeListArray:
+    """Carried vectors, and for the other rows what is there already: a vector that a model wrote, or null."""
+    if carried.rows.all():
+        return vectors_to_arrow(carried.new)
+    own, there = present_vectors(present)
+    staying = ~carried.rows & there
     places = np.full(len(carried.rows), -1, np.int64)
     places[carried.rows] = np.arange(len(carried.new))
-    if present is None or present.null_count == len(present):
-        values = vectors_to_arrow(carried.new)
-        return values if carried.rows.all() else values.take(pa.array(places, mask=places < 0))
-    own, there = present_vectors(present)
-    places[there] = len(carried.new) + np.arange(len(own))
-    values = vectors_to_arrow(np.concatenate([carried.new, own]))
+    places[staying] = len(carried.new) + np.arange(int(staying.sum()))
+    values = vectors_to_arrow(np.concatenate([carried.new, own[staying[there]]]))
     return values.take(pa.array(places, mask=places < 0))
 
 

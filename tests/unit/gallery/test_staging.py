@@ -37,7 +37,7 @@ def test_staging_twice_does_nothing_the_second_time(gallery, linear):
     again = linear()
     assert stage(gallery, again).units_skipped == 3
     assert again.batches == []
-    with pytest.raises(GalleryError, match="'v2' is staged with transform .* found another transform"):
+    with pytest.raises(GalleryError, match=r"'v2' is staged with transform .* found another transform"):
         stage(gallery, linear(seed=1))
 
 

@@ -27,7 +27,7 @@ def test_switching_is_one_new_version_and_keeps_the_old_column(staged, linear):
 
 
 def test_only_a_finished_and_verified_column_is_switched_to(gallery, linear):
-    with pytest.raises(GalleryError, match="no column .* is staged, 'v1' is live"):
+    with pytest.raises(GalleryError, match=r"no column .* is staged, 'v1' is live"):
         switch(gallery)
 
     def interrupt(done, total):
@@ -35,7 +35,7 @@ def test_only_a_finished_and_verified_column_is_switched_to(gallery, linear):
 
     with pytest.raises(KeyboardInterrupt):
         stage(gallery, linear(), progress=interrupt)
-    with pytest.raises(GalleryError, match="'v2' .* is half staged: finish with bict upgrade run"):
+    with pytest.raises(GalleryError, match=r"'v2' .* is half staged: finish with bict upgrade run"):
         switch(gallery)
     stage(gallery, linear())
     with pytest.raises(GalleryError, match="was not verified: bict upgrade verify first"):
@@ -104,7 +104,7 @@ def test_a_rollback_without_anything_to_go_back_to_is_refused(gallery):
 def test_rows_written_since_the_switch_are_never_silently_lost(staged, embeddings, payload, linear):
     switch(staged)
     staged.add(embeddings(5, linear().target, start=25), payload(5))
-    with pytest.raises(GalleryError, match="5 rows have no vector in 'v1'.*--leave-out"):
+    with pytest.raises(GalleryError, match=r"5 rows have no vector in 'v1'.*--leave-out"):
         rollback(staged)
     assert staged.active_column == "v2"
     rollback(staged, leave_out=True)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.embeddings import arrow_to_vectors
-from bict.errors import VectorError
+from bict.errors import GalleryError, VectorError
 from bict.gallery.ledger import Entry, Ledger
 from bict.gallery.metadata import VECTOR_COLUMN
 
@@ -211,3 +211,48 @@ def present_vectors(column: pa.Array) -> tuple[NDArray[np.float32], NDArray[np.b
     """The vectors that are there, `(present, dim)`, and which rows have one, `(rows,)`."""
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     return arrow_to_vectors(pc.drop_null(column) if column.null_count else column), valid
+
+
+def require_same_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A batch itself, when its columns are those of the first batch.
+
+    Raises:
+        GalleryError: they are not.
+    """
+    if table.schema != schema:
+        raise GalleryError(f"a batch has columns {_fields(table.schema)}, the first had {_fields(schema)}")
+    return table
+
+
+def require_staged(store: Store, column: str, sources: Sequence[str]) -> None:
+    """Refuse while rows are not staged from the vectors they have now.
+
+    Raises:
+        GalleryError: with their number.
+    """
+    pending = store.pending(column, sources, store.ledger(column).entries(), only_missing=False)
+    if pending:
+        rows = sum(unit.rows for unit in pending)
+        raise GalleryError(
+            f"up to {rows} rows of {store.address} were added or changed since {column!r} was staged: run again, "
+            "then verify and switch"
+        )
+
+
+def source_bytes(batch: pa.RecordBatch, sources: Sequence[str]) -> bytes:
+    """The bytes of the vectors that a batch is staged from: column after column, each row once."""
+    taken, parts = np.zeros(len(batch), bool), []
+    for name in sources:
+        vectors, there = present_vectors(batch[name])
+        parts.append(vectors[~taken[there]].tobytes())
+        taken |= there
+    return b"".join(parts)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its name."""
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def _fields(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)

@@ -24,10 +24,18 @@ from bict.gallery.ledger import FILE as LEDGER
 from bict.gallery.ledger import Entry, FileLedger
 from bict.gallery.lock import locked_file
 from bict.gallery.metadata import METADATA_KEY
-from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit, check_vector_columns
+from bict.gallery.stores.base import (
+    BATCH_ROWS,
+    Hits,
+    Reach,
+    Unit,
+    check_vector_columns,
+    first_line,
+    require_same_columns,
+    require_staged,
+)
 from bict.gallery.stores.exact import exact_search, scores_of
 from bict.gallery.stores.lance_files import (
-    first_line,
     folder_of,
     live_offsets,
     needs_rewriting,
@@ -134,25 +142,16 @@ class LanceStore:
     def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
         """One metadata commit; taken back at once where another process's rows came in between."""
         before = self._data.schema_metadata[METADATA_KEY]
-        self._require_staged(column, sources)
+        require_staged(self, column, sources)
         checked = self._data.version
         self.write_metadata(text)
         if self._refresh().version == checked + 1:
             return
         try:
-            self._require_staged(column, sources)
+            require_staged(self, column, sources)
         except GalleryError:
             self.write_metadata(before)
             raise
-
-    def _require_staged(self, column: str, sources: Sequence[str]) -> None:
-        pending = self.pending(column, sources, self.ledger(column).entries(), only_missing=False)
-        if pending:
-            rows = sum(unit.rows for unit in pending)
-            raise GalleryError(
-                f"up to {rows} rows of {self.address} were added or changed since {column!r} was staged: run again, "
-                "then verify and switch"
-            )
 
     def schema(self) -> pa.Schema:
         """The newest schema."""
@@ -486,7 +485,7 @@ def _reader(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.RecordBatc
             yield from check_vector_columns(first).to_batches()
             for table in rest:
                 same = table.replace_schema_metadata(first.schema.metadata)
-                yield from check_vector_columns(_require_schema(same, first.schema)).to_batches()
+                yield from check_vector_columns(require_same_columns(same, first.schema)).to_batches()
         except BaseException as error:
             raised.append(error)
             raise
@@ -497,12 +496,6 @@ def _reader(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.RecordBatc
         if raised:
             raise raised[0] from None
         raise
-
-
-def _require_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    if table.schema != schema:
-        raise GalleryError(f"a batch has columns {_fields(table.schema)}, the first had {_fields(schema)}")
-    return table
 
 
 @contextmanager
@@ -521,7 +514,3 @@ def _reading(address: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise RowsChanged(f"{address} was changed or cannot be read, run again: {first_line(error)}") from error
-
-
-def _fields(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name}: {field.type}" for field in schema)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bict.errors import GalleryError
+from bict.gallery.stores.base import first_line
 
 if TYPE_CHECKING:
     import lance
@@ -57,10 +58,10 @@ def rewritten(data: lance.LanceDataset, fragment: LanceFragment) -> list[DataFil
     """The files of a fragment once more, without dropped columns and without what deleted rows held."""
     from lance.fragment import DataFile  # noqa: PLC0415
 
-    names = {field.id(): field.name() for field in data.lance_schema.fields()}
+    names = _columns_by_field(data)
     offsets, files = live_offsets(fragment), []
     for file in fragment.metadata.files:
-        live = [names[field] for field in file.fields if field in names]
+        live = list(dict.fromkeys(names[field] for field in file.fields if field in names))
         if not live:
             continue
         schema = pa.schema([data.schema.field(name) for name in live])
@@ -81,21 +82,21 @@ def without_field(files: Iterable[DataFile], field: int) -> list[DataFile]:
 
 def needs_rewriting(data: lance.LanceDataset, fragment: LanceFragment) -> bool:
     """Whether files of a fragment hold dropped columns or deleted rows."""
-    known = {field.id() for field in data.lance_schema.fields()}
-    nested = _nested(data)
+    known = _columns_by_field(data)
     return fragment.num_deletions > 0 or any(
-        field not in known and field not in nested for file in fragment.metadata.files for field in file.fields
+        field not in known for file in fragment.metadata.files for field in file.fields
     )
 
 
-def _nested(data: lance.LanceDataset) -> set[int]:
-    """Ids of the fields inside lists and structs."""
-    found: set[int] = set()
-    waiting = [child for field in data.lance_schema.fields() for child in field.children()]
-    while waiting:
-        field = waiting.pop()
-        found.add(field.id())
-        waiting += field.children()
+def _columns_by_field(data: lance.LanceDataset) -> dict[int, str]:
+    """The column that each field belongs to, those inside lists and structs too: a file may list only these."""
+    found: dict[int, str] = {}
+    for column in data.lance_schema.fields():
+        waiting = [column]
+        while waiting:
+            field = waiting.pop()
+            found[field.id()] = column.name()
+            waiting += field.children()
     return found
 
 
@@ -170,8 +171,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its name."""
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,496 @@
+"""A gallery in a Qdrant collection, on a server or in a folder of the official client's local mode."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bict.embeddings import NORM_TOLERANCE, arrow_to_vectors
+from bict.errors import GalleryError, MissingGallery
+from bict.gallery.ledger import Entry
+from bict.gallery.lock import locked_file
+from bict.gallery.metadata import VECTOR_COLUMN, parse_metadata
+from bict.gallery.stores.base import (
+    BATCH_ROWS,
+    Hits,
+    Reach,
+    Unit,
+    check_vector_columns,
+    require_same_columns,
+    require_staged,
+    source_bytes,
+)
+from bict.gallery.stores.exact import exact_search, scores_of
+from bict.gallery.stores.qdrant_collection import ID_COLUMN, NOTHING, Collection
+from bict.gallery.stores.qdrant_link import Link, MissingPoint, Place, connect, parse
+from bict.gallery.stores.qdrant_points import (
+    ID_KEY,
+    ROWS_AT_ONCE,
+    PointId,
+    has_vector,
+    order_of,
+    plain_id,
+    refuse_unfit,
+    row_id,
+    to_vectors,
+    vector_of,
+)
+from bict.gallery.stores.qdrant_side import CREATING, SCHEMA, Side, SideLedger, leased, units_of
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter, PointVectors
+
+UNIT_ROWS = 20_000
+UNIT_PAGE = 1024
+SCORES_AT_ONCE = 2**24
+QUERIES_AT_ONCE = 16
+GRAPH_EDGES = 16
+INDEX_SECONDS = 6 * 3600.0
+POLL_SECONDS = 0.5
+UPDATE_TRIES = 5
+RANKED_BY = {"cosine": ("Cosine", "Dot"), "dot": ("Dot", "Cosine"), "l2": ("Euclid",)}
+
+
+@dataclass
+class _Reading:
+    """The points of a unit in the order they were read, without those that a vector was written for."""
+
+    unit: str
+    points: deque[PointId] = field(default_factory=deque)
+    complete: bool = False
+
+
+class QdrantStore:
+    """Rows as points: an id, payload, and one named vector per column; a unit is a range of the order by id.
+
+    A new column is one more named vector, written to points that otherwise stay as they are: readable at once, and not
+    searched before the metadata says so. Vectors are kept under Distance.DOT or EUCLID, for Qdrant scales those under
+    COSINE to unit length. Metadata, ledger and units are notes in a second collection, `NAME__bict`. Points do not tell
+    whether a vector changed after another was made from it; checksums in the ledger do, unit by unit.
+    """
+
+    def __init__(self, address: str) -> None:
+        place = parse(address)
+        client = connect(place, self)
+        self.address = place.shown
+        self._place = place
+        self._link = Link(client, place)
+        self._side = Side(Link(client, place.side))
+        self._points = Collection(self._link, self._side)
+        self._reading: _Reading | None = None
+
+    @property
+    def id_column(self) -> str:
+        """What the ids of points are called."""
+        return ID_COLUMN
+
+    @id_column.setter
+    def id_column(self, name: str) -> None:
+        if name != ID_COLUMN:
+            raise GalleryError(f"rows of {self.address} have the ids of its points, called {ID_COLUMN!r}, not {name!r}")
+
+    @classmethod
+    def create(cls, address: str, tables: Iterable[pa.Table], metadata: str, *, unit_rows: int) -> Self:
+        """Write tables of one schema as a new collection, noted as unfinished until everything is there."""
+        _refuse_foreign_folder(parse(address))
+        store = cls(address)
+        if store._link.exists():
+            raise GalleryError(f"{address} exists already: name a new collection, or delete it first")
+        stream = iter(tables)
+        first = next(stream, None)
+        if first is None or not len(first):
+            raise GalleryError(f"nothing to store in {address}: expected at least one row")
+        try:
+            store._write(first, stream, metadata, unit_rows)
+        except BaseException:
+            with suppress(GalleryError):
+                store._link.ask("removing it", "delete_collection")
+                store._side.remove()
+            raise
+        return store
+
+    def _write(self, first: pa.Table, rest: Iterable[pa.Table], metadata: str, unit_rows: int) -> None:
+        schema = check_vector_columns(first).schema.remove_metadata()
+        if ID_COLUMN not in schema.names:
+            raise GalleryError(f"found columns {', '.join(schema.names)}, expected one of ids, called {ID_COLUMN!r}")
+        vectors = [name for name in schema.names if VECTOR_COLUMN.fullmatch(name)]
+        plain = [schema.field(name) for name in schema.names if name not in (ID_COLUMN, *vectors)]
+        refuse_unfit(schema, [column.name for column in plain])
+        if self._side.exists():  # beside a collection that was deleted
+            self._side.remove()
+        self._side.write(CREATING, {})
+        sizes = {name: _params(schema.field(name).type.list_size, _metric_of(metadata, name)) for name in vectors}
+        self._link.ask("making the collection", "create_collection", vectors_config=sizes)
+        self._points.note_schema(pa.schema([schema.field(ID_COLUMN), *plain]), min(unit_rows, UNIT_ROWS))
+        self._points.write(first)
+        for table in rest:
+            self._points.write(require_same_columns(table.replace_schema_metadata(None), schema))
+        self._side.write_metadata(metadata)
+        self._side.erase(CREATING)
+
+    @classmethod
+    def open(cls, address: str) -> Self:
+        """An existing collection of named vectors, whether bict made it or not."""
+        place = parse(address)
+        missing = MissingGallery(f"{address} is not a gallery: found no collection {place.collection!r} there")
+        if place.folder and not (place.folder / "meta.json").is_file():
+            raise missing
+        store = cls(address)
+        if not store._link.exists():
+            raise missing
+        if store._side.read(CREATING) is not None:
+            raise GalleryError(
+                f"{address} is not a gallery yet, its first writing was cut off: delete the collections "
+                f"{place.collection!r} and {place.side.collection!r}, and embed again"
+            )
+        store._points.named()
+        store.read_metadata()
+        return store
+
+    def reach(self) -> Reach:
+        """The server, or the folder."""
+        if self._place.folder:
+            return Reach(paths=(self._place.folder,))
+        return Reach(servers=((self._place.host, self._place.port),))
+
+    def read_metadata(self) -> str | None:
+        """The document among the notes, which the next `write_metadata` builds upon."""
+        return self._side.read_metadata()
+
+    def write_metadata(self, text: str) -> None:
+        """One change of a note that still holds what was read, and a look at whose change came through."""
+        if self._side.read(SCHEMA) is None:  # a collection that bict did not make
+            self._points.note_schema(self._points.ids_and_payload(), UNIT_ROWS)
+        self._side.write_metadata(text)
+
+    def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
+        """`write_metadata` between two checks; taken back at once where rows came in between."""
+        before = self._side.document
+        require_staged(self, column, sources)
+        self.write_metadata(text)
+        try:
+            require_staged(self, column, sources)
+        except GalleryError:
+            if before is not None:
+                self.write_metadata(before)
+            raise
+
+    def schema(self) -> pa.Schema:
+        """Ids, payload and vectors; the payload of an adopted collection is typed as its first points have it."""
+        return self._points.schema()
+
+    def count(self) -> int:
+        """How many points there are."""
+        return self._points.count()
+
+    def count_missing(self, present: Sequence[str], absent: Sequence[str]) -> int:
+        """One filtered count."""
+        named = self._points.named()
+        there = [name for name in present if name in named]
+        if present and not there:
+            return 0
+        return self._points.count(has_vector(there, [name for name in absent if name in named]))
+
+    def append(self, table: pa.Table) -> None:
+        """Add points, a piece of bounded size at a time, each in one step.
+
+        A kill in the middle leaves the first pieces; adding the same rows again with `replace` completes them.
+        """
+        self._points.write(table)
+
+    def replace(self, table: pa.Table) -> None:
+        """Put whole points in the place of those with the same ids, in pieces as `append` does."""
+        self._points.write(table)
+
+    def delete(self, ids: pa.Array) -> int:
+        """Delete points and, in a folder, their bytes; a server erases them when it rewrites their segment."""
+        from qdrant_client.models import PointIdsList  # noqa: PLC0415
+
+        records = self._points.find(ids, self._points.columns([ID_COLUMN]).wanted)
+        points = [plain_id(record) for record in records]
+        for start in range(0, len(points), ROWS_AT_ONCE):
+            some = PointIdsList(points=list(points[start : start + ROWS_AT_ONCE]))
+            self._link.change("deleting points", "delete", points_selector=some)
+        if points:
+            self._link.erase_free_pages()
+        return len(points)
+
+    def scan(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """All points, by id."""
+        chosen = self._points.columns(columns)
+        for records in self._points.pages(min(batch_rows, chosen.rows_at_once), chosen.wanted):
+            yield chosen.batch(records)
+
+    def fetch(self, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
+        """The points themselves, asked for by id."""
+        chosen = self._points.columns([ID_COLUMN, *columns])
+        return pa.Table.from_batches([chosen.batch(self._points.find(ids, chosen.wanted))])
+
+    def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str, *, exact: bool = True) -> Hits:
+        """One pass over the column, or Qdrant's own search with the scores of what it found computed again."""
+        scores_of(queries[:0], queries[:0], metric)
+        hits = None if exact else self._search_index(column, queries, k, metric)
+        return hits or self._search_exactly(column, queries, k, metric)
+
+    def _search_exactly(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
+        chosen, which = self._points.columns([ID_COLUMN, column]), has_vector([column])
+        rows = max(64, min(chosen.rows_at_once, SCORES_AT_ONCE // max(1, len(queries))))
+        pages = (chosen.batch(records) for records in self._points.pages(rows, chosen.wanted, which=which))
+        batches = ((b[ID_COLUMN].to_numpy(zero_copy_only=False), arrow_to_vectors(b[column])) for b in pages)
+        return exact_search(batches, queries, k, metric, rows=self._points.count(which))
+
+    def _search_index(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits | None:
+        """None where Qdrant ranks otherwise: by another distance, or by dot products of vectors of unequal length."""
+        from qdrant_client.models import QueryRequest  # noqa: PLC0415
+
+        distance, ids, scores = str(self._points.named()[column].distance.value), [], []
+        if distance not in RANKED_BY[metric]:
+            return None
+        what: dict[str, Any] = {"using": column, "limit": k, "with_vector": [column], "with_payload": [ID_KEY]}
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            some = queries[start : start + QUERIES_AT_ONCE]
+            requests = [QueryRequest(query=query.tolist(), **what) for query in some]
+            answers = self._link.ask("searching", "query_batch_points", requests=requests)
+            for query, answer in zip(some, answers, strict=True):
+                near = np.asarray([vector_of(point, column) for point in answer.points], np.float32)
+                near = near.reshape(len(answer.points), queries.shape[1])
+                if metric == "cosine" and (np.abs(np.linalg.norm(near, axis=1) - 1) > NORM_TOLERANCE).any():
+                    return None
+                found = scores_of(query[None], near, metric)[0]
+                order = np.argsort(-found, kind="stable")
+                ids.append([row_id(answer.points[row]) for row in order])
+                scores.append(found[order])
+        width = min(map(len, ids), default=0)
+        return Hits(np.array([row[:width] for row in ids]), np.array([row[:width] for row in scores], np.float32))
+
+    def begin_stage(self, column: str, dim: int, metric: str) -> None:
+        """Add a named vector, without an index while it is written, and note where the units begin."""
+        from qdrant_client.models import DenseVectorConfig, DenseVectorNameConfig  # noqa: PLC0415
+
+        named = self._points.named()
+        if column in named and named[column].size != dim:
+            self.drop_column(column)
+        if column not in named or named[column].size != dim:
+            params = _params(dim, metric)
+            config = DenseVectorNameConfig(dense=DenseVectorConfig(size=dim, distance=params.distance))
+            self._link.change(
+                "adding a named vector (Qdrant 1.18 or newer can)",
+                "create_vector_name",
+                vector_name=column,
+                vector_name_config=config,
+            )
+            self._set_edges(column, 0)
+        if self._side.read(units_of(column)) is None:
+            self._side.write(units_of(column), {"starts": self._beginnings()})
+
+    def _set_edges(self, column: str, edges: int) -> None:
+        """Let Qdrant build a graph with so many edges a node over a vector; 0 for none."""
+        from qdrant_client.models import HnswConfigDiff, VectorParamsDiff  # noqa: PLC0415
+
+        if not self._link.local:
+            config = {column: VectorParamsDiff(hnsw_config=HnswConfigDiff(m=edges))}
+            self._link.ask("changing its index", "update_collection", vectors_config=config)
+
+    def _beginnings(self) -> list[PointId]:
+        """The first ids of all units but the first, to which everything before belongs."""
+        rows, seen, starts = int((self._side.read(SCHEMA) or {}).get("unit_rows", UNIT_ROWS)), 0, []
+        for page in self._points.ids():
+            starts += page[-seen % rows :: rows]
+            seen += len(page)
+        return starts[1:]
+
+    def _starts(self, column: str) -> list[PointId]:
+        note = self._side.read(units_of(column))
+        return self._beginnings() if note is None else note["starts"]
+
+    def _rows_of_units(self, starts: Sequence[PointId], which: Filter | None = None) -> list[int]:
+        """How many points a filter lets through in each unit."""
+        rows, borders = [0] * (len(starts) + 1), [order_of(start) for start in starts]
+        for page in self._points.ids(which):
+            for point in page:
+                rows[bisect_right(borders, order_of(point))] += 1
+        return rows
+
+    def units(self, column: str) -> list[Unit]:
+        """Ranges of ids, which stay when points come and go; the key names the range."""
+        starts = self._starts(column)
+        return _units(starts, self._rows_of_units(starts))
+
+    def pending(
+        self, column: str, sources: Sequence[str], entries: Mapping[str, Entry], *, only_missing: bool
+    ) -> list[Unit]:
+        """The units with a vector to stage: not in the ledger, missing, or made from one that is not there any more."""
+        named, starts = self._points.named(), self._starts(column)
+        there, own = [name for name in sources if name in named], [column] if column in named else []
+        if not there:
+            return []
+        units = _units(starts, self._rows_of_units(starts))
+        missing = {unit.key for unit in _units(starts, self._rows_of_units(starts, has_vector(there, own)))}
+        if only_missing:
+            return [unit for unit in units if unit.key in missing]
+        some = {unit.key for unit in _units(starts, self._rows_of_units(starts, has_vector(there)))}
+        return [
+            unit
+            for unit in units
+            if unit.key in missing
+            or (unit.key in some and unit.key not in entries)
+            or (unit.key in some and self._source_sha256(unit, there) != entries[unit.key].source_sha256)
+        ]
+
+    def _source_sha256(self, unit: Unit, sources: Sequence[str]) -> str:
+        digest, chosen = hashlib.sha256(), self._points.columns(sources)
+        start, end = _range_of(unit)
+        for records in self._points.pages(UNIT_PAGE, chosen.wanted, start=start, end=end):
+            digest.update(source_bytes(chosen.batch(records), sources))
+        return digest.hexdigest()
+
+    def read_unit(self, unit: Unit, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The points of one range, always in pages of the same size: a checksum may depend on it."""
+        reading = self._reading = _Reading(unit.key)
+        chosen = self._points.columns(columns)
+        start, end = _range_of(unit)
+        for records in self._points.pages(UNIT_PAGE, chosen.wanted, start=start, end=end):
+            reading.points.extend(map(plain_id, records))
+            yield chosen.batch(records)
+        reading.complete = True
+
+    def stage_unit(self, unit: Unit, column: str, vectors: Iterable[pa.FixedSizeListArray]) -> str:
+        """Write the vectors of the points that `read_unit` read, page by page; what is deleted meanwhile stays so.
+
+        A point whose vector is null keeps what it has: it has no source, and a model may have written that.
+        """
+        try:
+            for block in vectors:
+                self._set_vectors(self._next_points(unit, len(block)), column, block)
+            if self._next_points(unit, 0) or self._reading_of(unit).points or not self._reading_of(unit).complete:
+                raise GalleryError(f"fewer vectors than points were staged in {unit.key}: one vector per row is needed")
+        finally:
+            self._reading = None
+        return "written"
+
+    def _reading_of(self, unit: Unit) -> _Reading:
+        """What `read_unit` read last, if it was this unit, else its points as they are now."""
+        if self._reading is None or self._reading.unit != unit.key:
+            start, end = _range_of(unit)
+            pages = self._points.pages(BATCH_ROWS, NOTHING, start=start, end=end)
+            points = deque(plain_id(record) for page in pages for record in page)
+            self._reading = _Reading(unit.key, points, complete=True)
+        return self._reading
+
+    def _next_points(self, unit: Unit, rows: int) -> list[PointId]:
+        points = self._reading_of(unit).points
+        if rows > len(points):
+            raise GalleryError(f"more vectors than points were staged in {unit.key}: one vector per row is needed")
+        return [points.popleft() for _ in range(rows)]
+
+    def _set_vectors(self, points: Sequence[PointId], column: str, vectors: pa.FixedSizeListArray) -> None:
+        for some in to_vectors(points, column, vectors):
+            self._update(some)
+
+    def _update(self, points: list[PointVectors]) -> None:
+        """Write vectors of those points that are still there."""
+        for _ in range(UPDATE_TRIES):
+            with suppress(MissingPoint):
+                self._link.change("writing vectors", "update_vectors", points=points)
+                return
+            ids = [point.id for point in points]
+            left = {record.id for record in self._link.ask("reading points", "retrieve", ids=ids, **NOTHING)}
+            points = [point for point in points if point.id in left]
+            if not points:
+                return
+        raise GalleryError(f"points of {self.address} are deleted faster than vectors are written: run again later")
+
+    def commit_staged(self, column: str, entries: Mapping[str, Entry]) -> None:
+        """Nothing to do: what was written is readable already."""
+
+    def ledger(self, column: str) -> SideLedger:
+        """Notes in the second collection."""
+        return SideLedger(self._side, column, self.address)
+
+    def drop_column(self, column: str) -> None:
+        """Remove the named vector from the collection and, in a folder, its bytes; then its notes."""
+        if column in self._points.named():
+            self._link.change("removing a named vector", "delete_vector_name", vector_name=column)
+            self._link.erase_free_pages()
+        self._side.forget(column)
+
+    def build_index(self, column: str, metric: str) -> str:
+        """Let Qdrant build its graph over the vector, and wait until its optimizers are done."""
+        del metric
+        if self._link.local:
+            return "none: local mode searches exactly"
+        self._set_edges(column, GRAPH_EDGES)
+        deadline, green = time.monotonic() + INDEX_SECONDS, 0
+        while green < 2:  # an optimizer may not have begun at the first look
+            time.sleep(POLL_SECONDS)
+            status = self._link.ask("waiting for its index", "get_collection").status.value
+            green = green + 1 if status == "green" else 0
+            if status == "red" or time.monotonic() > deadline:
+                raise GalleryError(f"the index of {column!r} in {self.address} is not built, its status is {status!r}")
+        return f"HNSW, {GRAPH_EDGES} edges a node, in segments above the server's indexing threshold"
+
+    def reclaim(self) -> list[str]:
+        """In a folder, write the file anew without what was deleted; a server does so when it rewrites segments."""
+        if self._link.local:
+            done = self._link.erase_free_pages()
+            return [] if done else [f"free pages of the database files in {self._place.folder}"]
+        copies = [f"segments and write-ahead log of {self.address}, until Qdrant's optimizers have rewritten them"]
+        snapshots = self._link.ask("listing snapshots", "list_snapshots")
+        if snapshots:
+            copies.append(f"snapshots of {self.address}: {', '.join(sorted(found.name for found in snapshots))}")
+        return copies
+
+    def bytes_needed(self, dim: int) -> tuple[int, int | None]:
+        """Four bytes a number, and what the disk of a folder has free; a server does not say."""
+        return 4 * dim * self.count(), self._link.free_bytes()
+
+    def locked(self, owner: str) -> AbstractContextManager[None]:
+        """A lease among the notes, or a lock on a file in the folder, which the system lets go with the process."""
+        if self._place.folder:
+            return locked_file(self._place.folder / f"{self._place.side.collection}.lock", owner, self.address)
+        return leased(self._side, owner, self.address)
+
+
+def _units(starts: Sequence[PointId], rows: Sequence[int]) -> list[Unit]:
+    borders = ["", *map(str, starts), ""]
+    keys = [f"{start}..{end}" for start, end in zip(borders, borders[1:], strict=False)]
+    return [Unit(key, number) for key, number in zip(keys, rows, strict=True) if number]
+
+
+def _range_of(unit: Unit) -> tuple[PointId | None, PointId | None]:
+    """The first point of a unit and the one after its last, None where it is open."""
+    start, _, end = unit.key.partition("..")
+    first, after = (int(text) if text.isdigit() else text or None for text in (start, end))
+    return first, after
+
+
+def _params(dim: int, metric: str) -> Any:  # noqa: ANN401
+    """A vector that Qdrant keeps as it was given."""
+    from qdrant_client.models import Distance, VectorParams  # noqa: PLC0415
+
+    return VectorParams(size=dim, distance=Distance.EUCLID if metric == "l2" else Distance.DOT)
+
+
+def _metric_of(metadata: str, column: str) -> str:
+    """The metric that the metadata gives for a column."""
+    with suppress(GalleryError):
+        found = parse_metadata(metadata, "").columns.get(column)
+        return found.space.metric if found else "dot"
+    return "dot"
+
+
+def _refuse_foreign_folder(place: Place) -> None:
+    folder = place.folder
+    if folder and folder.exists() and not (folder / "meta.json").is_file():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise GalleryError(f"{place.shown} exists and is no folder of Qdrant's local mode: name a new one")

@@ -1,0 +1,248 @@
+"""What bict notes about a Qdrant collection, in a second collection beside it: one point of payload per note."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from bict.errors import GalleryError
+from bict.gallery.ledger import Entry
+from bict.gallery.lock import Owner, refuse_second, this_process
+from bict.gallery.stores.qdrant_link import Link
+from bict.gallery.stores.qdrant_points import NAMESPACE
+
+METADATA = "metadata"
+CREATING = "creating"
+SCHEMA = "schema"
+LEASE = "lease"
+HISTORY = 8
+BEAT_SECONDS = 5.0
+DEAD_SECONDS = 60.0
+PAGE = 256
+
+
+class Side:
+    """Notes by name; the collection is made when the first one is written."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._there = False
+        self._seen: dict[str, Any] | None = None
+
+    def make(self) -> None:
+        """The collection, where there is none."""
+        from qdrant_client.models import Distance, VectorParams  # noqa: PLC0415
+
+        if self.exists():
+            return
+        none = {"none": VectorParams(size=1, distance=Distance.DOT)}  # no point has one
+        self._link.ask("making the collection of notes", "create_collection", vectors_config=none)
+        if not self._link.local:  # where a server refuses filters on fields without an index
+            for field in ("token", "ledger"):
+                self._link.change("indexing notes", "create_payload_index", field_name=field, field_schema="keyword")
+
+    def exists(self) -> bool:
+        """Whether there is a note."""
+        self._there = self._there or self._link.exists()
+        return self._there
+
+    def remove(self) -> None:
+        """Remove all notes."""
+        self._link.ask("removing notes", "delete_collection")
+        self._there = False
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A note, None where there is none of this name."""
+        if not self.exists():
+            return None
+        found = self._link.ask("reading notes", "retrieve", ids=[_point(name)], with_payload=True)
+        return found[0].payload if found else None
+
+    def write(self, name: str, note: Mapping[str, Any], *, new: bool = False) -> None:
+        """Write a note, in place of an older one unless only a `new` one is wanted."""
+        from qdrant_client.models import PointStruct, UpdateMode  # noqa: PLC0415
+
+        self.make()
+        point = PointStruct(id=_point(name), vector={}, payload=dict(note))
+        mode = {"update_mode": UpdateMode.INSERT_ONLY} if new else {}
+        self._link.change("writing notes", "upsert", points=[point], **mode)
+
+    def swap(self, name: str, token: str, note: Mapping[str, Any]) -> None:
+        """Change a note in one step, if it holds this token still."""
+        self._link.change("writing notes", "set_payload", payload=dict(note), points=_holding(name, token))
+
+    def erase(self, name: str, token: str | None = None) -> None:
+        """Remove a note, if it holds this token still."""
+        from qdrant_client.models import FilterSelector  # noqa: PLC0415
+
+        if self.exists():
+            one = FilterSelector(filter=_holding(name, token))
+            self._link.change("removing notes", "delete", points_selector=one)
+
+    @property
+    def document(self) -> str | None:
+        """The metadata document as it was read last."""
+        return None if self._seen is None else str(self._seen["text"])
+
+    def read_metadata(self) -> str | None:
+        """The metadata document, which the next `write_metadata` builds upon."""
+        self._seen = self.read(METADATA)
+        return self.document
+
+    def write_metadata(self, text: str) -> None:
+        """Replace the document, if it is the one read last.
+
+        Raises:
+            GalleryError: it was changed since.
+        """
+        token, seen = uuid.uuid4().hex, self._seen
+        if seen is None:
+            self.write(METADATA, {"text": text, "token": token, "tokens": [token]}, new=True)
+        else:
+            note = {"text": text, "token": token, "tokens": [token, *seen["tokens"]][:HISTORY]}
+            self.swap(METADATA, seen["token"], note)
+        now = self.read(METADATA)
+        if now is None or token not in now["tokens"]:  # it may have been replaced already, by one who read it
+            raise GalleryError(f"{self._link.place.shown} was changed by another process meanwhile: run again")
+        self._seen = now
+
+    def entries(self, column: str) -> Iterator[dict[str, Any]]:
+        """The ledger entries of a column."""
+        offset = None
+        while self.exists():
+            found, offset = self._link.ask(
+                "reading the ledger", "scroll", scroll_filter=_of_ledger(column), limit=PAGE, offset=offset
+            )
+            yield from (record.payload["entry"] for record in found)
+            if offset is None:
+                return
+
+    def forget(self, column: str) -> None:
+        """Remove the ledger and the units of a column."""
+        from qdrant_client.models import FilterSelector  # noqa: PLC0415
+
+        if self.exists():
+            entries = FilterSelector(filter=_of_ledger(column))
+            self._link.change("removing the ledger", "delete", points_selector=entries)
+            self.erase(units_of(column))
+
+
+@dataclass(frozen=True)
+class SideLedger:
+    """The finished units of one column, as notes."""
+
+    side: Side
+    column: str
+    address: str
+
+    def entries(self) -> dict[str, Entry]:
+        """The entry of each unit."""
+        try:
+            found = [Entry.model_validate(entry) for entry in self.side.entries(self.column)]
+        except (ValidationError, KeyError, TypeError) as error:
+            raise GalleryError(
+                f"the ledger of {self.column!r} in {self.address} is damaged: discard the column and stage it again"
+            ) from error
+        return {entry.unit: entry for entry in found}
+
+    def record(self, entry: Entry) -> None:
+        """One note, written when this returns."""
+        name = f"entry/{self.column}/{entry.unit}"
+        self.side.write(name, {"ledger": self.column, "entry": entry.model_dump()})
+
+
+@contextmanager
+def leased(side: Side, doing: str, address: str) -> Iterator[None]:
+    """Hold the lease of a collection, renewed by a thread until this ends.
+
+    Two holders, should a process sleep through its lease, would do the same work twice: vectors depend on the transform
+    alone, and metadata is not replaced over the head of another writer.
+
+    Raises:
+        GalleryError: another process holds it, and it is neither dead nor silent for a minute.
+    """
+    token = _take_lease(side, this_process(doing), address)
+    ended = threading.Event()
+    thread = threading.Thread(target=_renew, args=(side, token, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        with suppress(GalleryError):  # it ends by itself
+            side.erase(LEASE, token)
+
+
+def _take_lease(side: Side, owner: Owner, address: str) -> str:
+    token = uuid.uuid4().hex
+    note = {"token": token, "owner": owner.model_dump_json(), "beat": time.time()}
+    held = side.read(LEASE)
+    if held is None:
+        side.write(LEASE, note, new=True)
+    elif _is_over(held):
+        side.swap(LEASE, held["token"], note)
+    now = side.read(LEASE)
+    if now is None or now["token"] != token:
+        raise refuse_second(address, str((now or held or {}).get("owner", "")))
+    return token
+
+
+def _is_over(held: Mapping[str, Any]) -> bool:
+    """Whether the holder is silent for too long, or a process of this machine that is no more."""
+    if time.time() - float(held.get("beat", 0)) > DEAD_SECONDS:
+        return True
+    try:
+        owner = Owner.model_validate_json(str(held.get("owner", "")))
+    except ValidationError:
+        return False
+    return owner.host == socket.gethostname() and not _runs(owner.pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _renew(side: Side, token: str, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        with suppress(GalleryError):  # the next beat may come through
+            side.swap(LEASE, token, {"beat": time.time()})
+
+
+def units_of(column: str) -> str:
+    """The name of the note that holds where the units of a column begin."""
+    return f"units/{column}"
+
+
+def _point(name: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, name))
+
+
+def _holding(name: str, token: str | None) -> Any:  # noqa: ANN401
+    from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchValue  # noqa: PLC0415
+
+    must: list[Any] = [HasIdCondition(has_id=[_point(name)])]
+    if token is not None:
+        must.append(FieldCondition(key="token", match=MatchValue(value=token)))
+    return Filter(must=must)
+
+
+def _of_ledger(column: str) -> Any:  # noqa: ANN401
+    from qdrant_client.models import FieldCondition, Filter, MatchValue  # noqa: PLC0415
+
+    return Filter(must=[FieldCondition(key="ledger", match=MatchValue(value=column))])

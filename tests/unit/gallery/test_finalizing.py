@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from bict.errors import GalleryError
+from bict.gallery import Gallery, finalize, rollback, stage, upgrade
+from bict.spaces import Space
+
+THIRD = Space(name="third", fingerprint="c" * 16, dim=3)
+
+
+@pytest.fixture
+def chained(gallery, linear):
+    upgrade(gallery, linear())
+    upgrade(gallery, linear(source=linear().target, target=THIRD))
+    return gallery
+
+
+def holding(gallery, vector):
+    return [path for path in Path(gallery.address).rglob("*") if path.is_file() and vector in path.read_bytes()]
+
+
+def test_intermediate_generations_go_first_and_the_base_stays(chained):
+    middle, base = (chained.vectors(column).vectors[7].tobytes() for column in ("v2", "v1"))
+    assert holding(chained, middle)
+    done = finalize(chained)
+    assert (done.dropped, done.kept, done.bytes_kept, done.copies) == (("v2",), ("v1",), 25 * 4 * 4, ())
+    assert not holding(chained, middle)
+    assert holding(chained, base)
+    assert rollback(chained) == "v1"
+
+
+def test_the_base_goes_when_asked_and_everything_else_stays(chained, embeddings, payload):
+    live, base = chained.vectors(), chained.vectors("v1").vectors[7].tobytes()
+    done = finalize(chained, drop_base=True)
+    assert (done.dropped, done.kept) == (("v2", "v1"), ())
+    again = Gallery.open(chained.address)
+    assert not holding(again, base)
+    assert again.vectors().vectors.tobytes() == live.vectors.tobytes()
+    assert again.vectors().ids.tolist() == live.ids.tolist()
+    result = again.search(live.take([4]), k=1, include=["path", "tags", "shop", "price"])
+    row = payload().slice(4, 1).to_pylist()[0]
+    assert {name: values.item() for name, values in result.payload.items() if name != "tags"} == {
+        name: value for name, value in row.items() if name != "tags"
+    }
+    assert result.payload["tags"][0, 0].tolist() == row["tags"]
+    with pytest.raises(GalleryError, match="keeps no column from before"):
+        rollback(again)
+    assert again.metadata.columns["v1"].state == "dropped"
+
+
+def test_finalizing_twice_and_with_nothing_to_do_changes_nothing(gallery):
+    assert finalize(gallery).dropped == ()
+    assert len(gallery.vectors()) == 25
+
+
+def test_a_staged_column_and_rows_that_would_be_lost_stop_it(gallery, linear, embeddings, payload):
+    stage(gallery, linear())
+    with pytest.raises(GalleryError, match=r"'v2' .* is staged: switch to it or discard it"):
+        finalize(gallery)
+    upgrade(gallery, linear())
+    rows = gallery.store.fetch(gallery_ids(gallery), ["path", "shop", "tags", "price", "label", "v1"]).slice(0, 1)
+    gallery.store.append(rows.set_column(0, "id", [["late"]]))
+    with pytest.raises(GalleryError, match="1 rows have a vector only in v1: upgrade them first"):
+        finalize(gallery, drop_base=True)
+    assert len(gallery.vectors("v1")) == 26
+    upgrade(gallery, linear())
+    assert finalize(gallery, drop_base=True).dropped == ("v1",)
+    assert len(gallery.vectors()) == 26
+
+
+def gallery_ids(gallery):
+    return next(iter(gallery.store.scan(["id"])))["id"]
+
+
+def test_a_finalize_that_was_killed_is_finished_by_the_next(chained, monkeypatch):
+    def killed(column):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chained.store, "drop_column", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finalize(chained)
+    assert "v2" in chained.store.schema().names
+    finalize(Gallery.open(chained.address))
+    assert "v2" not in chained.store.schema().names
+
+
+def test_erased_rows_do_not_come_back_after_a_rollback_or_a_resumed_run(gallery, linear):
+    upgrade(gallery, linear())
+    erased = [gallery.vectors(column).vectors[7].tobytes() for column in ("v1", "v2")]
+    assert gallery.delete(["image-7"]) == 1
+    rollback(gallery)
+    assert "image-7" not in gallery.vectors().ids
+    stage(gallery, linear())
+    upgrade(gallery, linear())
+    assert "image-7" not in gallery.vectors().ids
+    finalize(gallery)
+    assert not any(holding(gallery, vector) for vector in erased)
