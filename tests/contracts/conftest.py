@@ -13,5 +13,8 @@ import pytest
 def store_addresses(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
     """Gives a new unused address of a store, by the store's name in `STORES`."""
     number = itertools.count()
-    makers: dict[str, Callable[[], str]] = {"lance": lambda: str(tmp_path / f"store-{next(number)}")}
+    makers: dict[str, Callable[[], str]] = {
+        "lance": lambda: str(tmp_path / f"store-{next(number)}"),
+        "qdrant": lambda: f"qdrant://{tmp_path}/qdrant-{next(number)}?collection=items",
+    }
     return lambda name: makers[name]()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from bict.errors import UnknownName
 from bict.gallery.stores.base import Hits, Store, Unit
 from bict.gallery.stores.lance import LanceStore
+from bict.gallery.stores.qdrant import QdrantStore
 
 __all__ = ["STORES", "Hits", "LanceStore", "Store", "Unit", "open_store", "store_of"]
 
-STORES: dict[str, type[Store]] = {"lance": LanceStore}
+STORES: dict[str, type[Store]] = {"lance": LanceStore, "qdrant": QdrantStore}
 
 
 def store_of(address: str) -> tuple[type[Store], str]:

@@ -248,32 +248,7 @@ def _as_json(column: pa.Array, name: str) -> pa.Array:
     return pa.array(texts, pa.string()).cast(pa.binary())
 
 
-def aggregate(number: int, field: Field) -> str:
-    """The SQL that gathers column `c<number>` of a page: vectors end to end, beside which rows have one."""
-    if field.kind == "vector":
-        return f"string_agg(c{number}, ''), string_agg(CASE WHEN c{number} IS NULL THEN '\\x00' ELSE '\\x01' END::bytea, '')"
-    return f"array_agg(c{number})"
-
-
-def decode(fields: Sequence[Field], values: Sequence[Any], rows: int) -> tuple[list[pa.Array], list[Hashable]]:
-    """The columns of a page from what `aggregate` gathered, and for each vector column its bytes as the server has them.
-
-    Raises:
-        GalleryError: vectors of one column have different widths.
-    """
-    columns, raw, rest = [], [], iter(values)
-    for field in fields:
-        if field.kind == "vector":
-            whole, there = next(rest) or b"", np.frombuffer(next(rest), np.uint8).astype(bool)
-            columns.append(_to_vectors(whole, there, field))
-            raw.append(Hashable(whole, there, 4 + 4 * field.dim))
-        else:
-            columns.append(_to_arrow(next(rest), field))
-    del rows
-    return columns, raw
-
-
-class Hashable(NamedTuple):
+class RawVectors(NamedTuple):
     """The bytes of the vectors of a page, and which rows have one."""
 
     whole: bytes
@@ -288,6 +263,30 @@ class Hashable(NamedTuple):
             view[place * width : (place + 1) * width] if there else b"\0"
             for place, there in zip(places.tolist(), self.there.tolist(), strict=True)
         ]
+
+
+def aggregate(number: int, field: Field) -> str:
+    """The SQL that gathers column `c<number>` of a page: vectors end to end, beside which rows have one."""
+    if field.kind == "vector":
+        return f"string_agg(c{number}, ''), string_agg(CASE WHEN c{number} IS NULL THEN '\\x00' ELSE '\\x01' END::bytea, '')"
+    return f"array_agg(c{number})"
+
+
+def decode(fields: Sequence[Field], values: Sequence[Any]) -> tuple[list[pa.Array], list[RawVectors]]:
+    """The columns of a page from what `aggregate` gathered, and for each vector column its bytes as the server has them.
+
+    Raises:
+        GalleryError: vectors of one column have different widths.
+    """
+    columns, raw, rest = [], [], iter(values)
+    for field in fields:
+        if field.kind == "vector":
+            whole, there = next(rest) or b"", np.frombuffer(next(rest), np.uint8).astype(bool)
+            columns.append(_to_vectors(whole, there, field))
+            raw.append(RawVectors(whole, there, 4 + 4 * field.dim))
+        else:
+            columns.append(_to_arrow(next(rest), field))
+    return columns, raw
 
 
 def _to_vectors(whole: bytes, there: NDArray[np.bool_], field: Field) -> pa.Array:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,46 +24,28 @@ from bict.gallery.stores.base import (
     check_vector_columns,
     require_same_columns,
     require_staged,
-    source_bytes,
 )
 from bict.gallery.stores.exact import exact_search, scores_of
-from bict.gallery.stores.qdrant_collection import ID_COLUMN, NOTHING, Collection
-from bict.gallery.stores.qdrant_link import Link, MissingPoint, Place, connect, parse
+from bict.gallery.stores.qdrant_collection import ID_COLUMN, Collection
+from bict.gallery.stores.qdrant_link import Link, Place, connect, parse
 from bict.gallery.stores.qdrant_points import (
     ID_KEY,
     ROWS_AT_ONCE,
-    PointId,
     has_vector,
-    order_of,
     plain_id,
     refuse_unfit,
     row_id,
-    to_vectors,
     vector_of,
 )
-from bict.gallery.stores.qdrant_side import CREATING, SCHEMA, Side, SideLedger, leased, units_of
+from bict.gallery.stores.qdrant_ranges import UNIT_ROWS, Ranges
+from bict.gallery.stores.qdrant_side import CREATING, SCHEMA, Side, SideLedger, leased
 
-if TYPE_CHECKING:
-    from qdrant_client.models import Filter, PointVectors
-
-UNIT_ROWS = 20_000
-UNIT_PAGE = 1024
 SCORES_AT_ONCE = 2**24
 QUERIES_AT_ONCE = 16
 GRAPH_EDGES = 16
 INDEX_SECONDS = 6 * 3600.0
 POLL_SECONDS = 0.5
-UPDATE_TRIES = 5
 RANKED_BY = {"cosine": ("Cosine", "Dot"), "dot": ("Dot", "Cosine"), "l2": ("Euclid",)}
-
-
-@dataclass
-class _Reading:
-    """The points of a unit in the order they were read, without those that a vector was written for."""
-
-    unit: str
-    points: deque[PointId] = field(default_factory=deque)
-    complete: bool = False
 
 
 class QdrantStore:
@@ -87,7 +65,7 @@ class QdrantStore:
         self._link = Link(client, place)
         self._side = Side(Link(client, place.side))
         self._points = Collection(self._link, self._side)
-        self._reading: _Reading | None = None
+        self._ranges = Ranges(self._link, self._side, self._points)
 
     @property
     def id_column(self) -> str:
@@ -290,8 +268,7 @@ class QdrantStore:
                 vector_name_config=config,
             )
             self._set_edges(column, 0)
-        if self._side.read(units_of(column)) is None:
-            self._side.write(units_of(column), {"starts": self._beginnings()})
+        self._ranges.note(column)
 
     def _set_edges(self, column: str, edges: int) -> None:
         """Let Qdrant build a graph with so many edges a node over a vector; 0 for none."""
@@ -301,114 +278,27 @@ class QdrantStore:
             config = {column: VectorParamsDiff(hnsw_config=HnswConfigDiff(m=edges))}
             self._link.ask("changing its index", "update_collection", vectors_config=config)
 
-    def _beginnings(self) -> list[PointId]:
-        """The first ids of all units but the first, to which everything before belongs."""
-        rows, seen, starts = int((self._side.read(SCHEMA) or {}).get("unit_rows", UNIT_ROWS)), 0, []
-        for page in self._points.ids():
-            starts += page[-seen % rows :: rows]
-            seen += len(page)
-        return starts[1:]
-
-    def _starts(self, column: str) -> list[PointId]:
-        note = self._side.read(units_of(column))
-        return self._beginnings() if note is None else note["starts"]
-
-    def _rows_of_units(self, starts: Sequence[PointId], which: Filter | None = None) -> list[int]:
-        """How many points a filter lets through in each unit."""
-        rows, borders = [0] * (len(starts) + 1), [order_of(start) for start in starts]
-        for page in self._points.ids(which):
-            for point in page:
-                rows[bisect_right(borders, order_of(point))] += 1
-        return rows
-
     def units(self, column: str) -> list[Unit]:
         """Ranges of ids, which stay when points come and go; the key names the range."""
-        starts = self._starts(column)
-        return _units(starts, self._rows_of_units(starts))
+        return self._ranges.units(column)
 
     def pending(
         self, column: str, sources: Sequence[str], entries: Mapping[str, Entry], *, only_missing: bool
     ) -> list[Unit]:
         """The units with a vector to stage: not in the ledger, missing, or made from one that is not there any more."""
-        named, starts = self._points.named(), self._starts(column)
-        there, own = [name for name in sources if name in named], [column] if column in named else []
-        if not there:
-            return []
-        units = _units(starts, self._rows_of_units(starts))
-        missing = {unit.key for unit in _units(starts, self._rows_of_units(starts, has_vector(there, own)))}
-        if only_missing:
-            return [unit for unit in units if unit.key in missing]
-        some = {unit.key for unit in _units(starts, self._rows_of_units(starts, has_vector(there)))}
-        return [
-            unit
-            for unit in units
-            if unit.key in missing
-            or (unit.key in some and unit.key not in entries)
-            or (unit.key in some and self._source_sha256(unit, there) != entries[unit.key].source_sha256)
-        ]
-
-    def _source_sha256(self, unit: Unit, sources: Sequence[str]) -> str:
-        digest, chosen = hashlib.sha256(), self._points.columns(sources)
-        start, end = _range_of(unit)
-        for records in self._points.pages(UNIT_PAGE, chosen.wanted, start=start, end=end):
-            digest.update(source_bytes(chosen.batch(records), sources))
-        return digest.hexdigest()
+        return self._ranges.pending(column, sources, entries, only_missing=only_missing)
 
     def read_unit(self, unit: Unit, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """The points of one range, always in pages of the same size: a checksum may depend on it."""
-        reading = self._reading = _Reading(unit.key)
-        chosen = self._points.columns(columns)
-        start, end = _range_of(unit)
-        for records in self._points.pages(UNIT_PAGE, chosen.wanted, start=start, end=end):
-            reading.points.extend(map(plain_id, records))
-            yield chosen.batch(records)
-        reading.complete = True
+        """The points of one range."""
+        return self._ranges.read(unit, columns)
 
     def stage_unit(self, unit: Unit, column: str, vectors: Iterable[pa.FixedSizeListArray]) -> str:
         """Write the vectors of the points that `read_unit` read, page by page; what is deleted meanwhile stays so.
 
         A point whose vector is null keeps what it has: it has no source, and a model may have written that.
         """
-        try:
-            for block in vectors:
-                self._set_vectors(self._next_points(unit, len(block)), column, block)
-            if self._next_points(unit, 0) or self._reading_of(unit).points or not self._reading_of(unit).complete:
-                raise GalleryError(f"fewer vectors than points were staged in {unit.key}: one vector per row is needed")
-        finally:
-            self._reading = None
+        self._ranges.stage(unit, column, vectors)
         return "written"
-
-    def _reading_of(self, unit: Unit) -> _Reading:
-        """What `read_unit` read last, if it was this unit, else its points as they are now."""
-        if self._reading is None or self._reading.unit != unit.key:
-            start, end = _range_of(unit)
-            pages = self._points.pages(BATCH_ROWS, NOTHING, start=start, end=end)
-            points = deque(plain_id(record) for page in pages for record in page)
-            self._reading = _Reading(unit.key, points, complete=True)
-        return self._reading
-
-    def _next_points(self, unit: Unit, rows: int) -> list[PointId]:
-        points = self._reading_of(unit).points
-        if rows > len(points):
-            raise GalleryError(f"more vectors than points were staged in {unit.key}: one vector per row is needed")
-        return [points.popleft() for _ in range(rows)]
-
-    def _set_vectors(self, points: Sequence[PointId], column: str, vectors: pa.FixedSizeListArray) -> None:
-        for some in to_vectors(points, column, vectors):
-            self._update(some)
-
-    def _update(self, points: list[PointVectors]) -> None:
-        """Write vectors of those points that are still there."""
-        for _ in range(UPDATE_TRIES):
-            with suppress(MissingPoint):
-                self._link.change("writing vectors", "update_vectors", points=points)
-                return
-            ids = [point.id for point in points]
-            left = {record.id for record in self._link.ask("reading points", "retrieve", ids=ids, **NOTHING)}
-            points = [point for point in points if point.id in left]
-            if not points:
-                return
-        raise GalleryError(f"points of {self.address} are deleted faster than vectors are written: run again later")
 
     def commit_staged(self, column: str, entries: Mapping[str, Entry]) -> None:
         """Nothing to do: what was written is readable already."""
@@ -459,19 +349,6 @@ class QdrantStore:
         if self._place.folder:
             return locked_file(self._place.folder / f"{self._place.side.collection}.lock", owner, self.address)
         return leased(self._side, owner, self.address)
-
-
-def _units(starts: Sequence[PointId], rows: Sequence[int]) -> list[Unit]:
-    borders = ["", *map(str, starts), ""]
-    keys = [f"{start}..{end}" for start, end in zip(borders, borders[1:], strict=False)]
-    return [Unit(key, number) for key, number in zip(keys, rows, strict=True) if number]
-
-
-def _range_of(unit: Unit) -> tuple[PointId | None, PointId | None]:
-    """The first point of a unit and the one after its last, None where it is open."""
-    start, _, end = unit.key.partition("..")
-    first, after = (int(text) if text.isdigit() else text or None for text in (start, end))
-    return first, after
 
 
 def _params(dim: int, metric: str) -> Any:  # noqa: ANN401
