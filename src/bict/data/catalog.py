@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -16,10 +17,11 @@ from bict.data.glyphs import load_glyphs
 from bict.data.images import ImageSet
 from bict.data.omniglot import load_omniglot
 from bict.data.splits import PARTS, Scenario, SplitPlan, draw_splits
-from bict.errors import SettingsError, UnknownName
+from bict.errors import DataError, SettingsError, UnknownName
 
 Progress = Callable[[int, int], None]
 Loader = Callable[[Path | None, Progress | None], ImageSet]
+SIDES = ("query", "gallery")
 DATASETS: dict[str, Loader] = {
     "glyphs": lambda _root, progress: load_glyphs(progress=progress),
     "omniglot": lambda root, _progress: load_omniglot(root),
@@ -70,9 +72,19 @@ def load_images(
 def load_part(
     address: DataAddress, *, root: Path | None = None, strict: bool = False, progress: Progress | None = None
 ) -> ImageSet:
-    """The images of one part of the data an address names; `all` needs no splits."""
+    """The images of one part of the data an address names.
+
+    `all` needs no splits, nor does a query or gallery part where the data prescribes a part for every image.
+    """
     images = load_images(address.name, root=root, strict=strict, progress=progress)
-    return images if address.part == "all" else images.take(draw_splits(images, address.plan).rows(address.part))
+    if address.part == "all":
+        return images
+    if address.part in SIDES and np.isin(images.parts, ["train", *SIDES]).all():
+        rows = np.flatnonzero(images.parts == address.part)
+        if not len(rows):
+            raise DataError(f"no image of {address.name} is in the part {address.part!r}: give some this split")
+        return images.take(rows)
+    return images.take(draw_splits(images, address.plan).rows(address.part))
 
 
 def _longest_name(text: str) -> str:

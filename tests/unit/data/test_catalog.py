@@ -137,3 +137,15 @@ def test_progress_reaches_the_folder(two_classes):
     seen = []
     load_images(str(two_classes), progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (4, 4)
+
+
+def test_sides_that_a_manifest_prescribes_need_no_training_images(tmp_path, photo):
+    for name in "abc":
+        photo(tmp_path / f"{name}.png")
+    (tmp_path / "list.csv").write_text("path,label,split\na.png,cat,query\nb.png,cat,gallery\nc.png,dog,gallery\n")
+    gallery = load_part(DataAddress.parse(f"{tmp_path}/list.csv:gallery"))
+    assert gallery.ids.tolist() == ["b.png", "c.png"]
+    assert len(load_part(DataAddress.parse(f"{tmp_path}/list.csv:query"))) == 1
+    (tmp_path / "half.csv").write_text("path,label,split\na.png,cat,query\nb.png,dog,query\n")
+    with pytest.raises(DataError, match=r"no image of .*half.csv is in the part 'gallery'"):
+        load_part(DataAddress.parse(f"{tmp_path}/half.csv:gallery"))
