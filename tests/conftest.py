@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from bict.data.glyphs import font_faces
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -43,3 +48,23 @@ def omniglot_root() -> Path:
     if not (SHARED / "omniglot28.npz").exists():
         pytest.skip(f"no omniglot28.npz in {SHARED}")
     return SHARED
+
+
+@pytest.fixture
+def qdrant_server(tmp_path: Path) -> Iterator[tuple[object, int]]:
+    """A stand-in for a Qdrant server on the loopback interface, with Qdrant's own engine behind it, and its port."""
+    pytest.importorskip("qdrant_edge")
+    from tests.qdrant_server import serving  # noqa: PLC0415
+
+    with serving(tmp_path / "qdrant-server") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with pgvector, reached by a socket or, with a password, by the loopback interface."""
+    pytest.importorskip("psycopg")
+    from tests.postgres_server import serving  # noqa: PLC0415
+
+    with serving() as server:
+        yield server

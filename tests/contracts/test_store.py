@@ -18,7 +18,7 @@ from bict.gallery.stores import STORES, open_store, store_of
 DIM = 5
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=[*sorted(STORES), "qdrant over http"])
 def address(request, store_addresses):
     """A fresh address of each store in turn, for a gallery or for a second one."""
     return store_addresses(request.param)
@@ -143,8 +143,7 @@ def stage_all(store, dim=3, only=None):
     store.begin_stage("v2", dim, "cosine")
     ledger = store.ledger("v2")
     for unit in store.pending("v2", ["v1"], ledger.entries(), only_missing=False)[:only]:
-        blocks = [shortened(batch["v1"], dim) for batch in store.read_unit(unit, ["v1"])]
-        ledger.record(entry_of(unit, store.stage_unit(unit, "v2", iter(blocks))))
+        ledger.record(stage_one(store, unit, dim))
     store.commit_staged("v2", ledger.entries())
     return ledger
 
@@ -155,9 +154,16 @@ def shortened(column, dim):
     return kept.take(pa.array(places, mask=~np.array(column.is_valid())))
 
 
-def entry_of(unit, receipt):
-    nothing = hashlib.sha256(b"").hexdigest()
-    return Entry(unit=unit.key, rows=unit.rows, sha256=nothing, source_sha256=nothing, receipt=receipt)
+def stage_one(store, unit, dim=3):
+    """Stage one unit and give its ledger entry, with the checksums that staging takes."""
+    old, new, blocks = hashlib.sha256(), hashlib.sha256(), []
+    for batch in store.read_unit(unit, ["v1"]):
+        blocks.append(shortened(batch["v1"], dim))
+        for digest, column in ((old, batch["v1"]), (new, blocks[-1])):
+            digest.update(arrow_to_vectors(pc.drop_null(column)).tobytes())
+    receipt = store.stage_unit(unit, "v2", iter(blocks))
+    sums = {"sha256": new.hexdigest(), "source_sha256": old.hexdigest()}
+    return Entry(unit=unit.key, rows=unit.rows, receipt=receipt, **sums)
 
 
 def pending_rows(store):
@@ -192,8 +198,7 @@ def test_staging_goes_on_in_another_process_where_the_ledger_ends(address):
 def test_staging_the_same_unit_twice_is_the_same_as_once(address):
     store = make(address)
     for unit in (stage_all(store), store.units("v2"))[1]:
-        blocks = [shortened(batch["v1"], 3) for batch in store.read_unit(unit, ["v1"])]
-        store.ledger("v2").record(entry_of(unit, store.stage_unit(unit, "v2", iter(blocks))))
+        store.ledger("v2").record(stage_one(store, unit))
     store.commit_staged("v2", store.ledger("v2").entries())
     np.testing.assert_array_equal(vectors_in(store, "v2"), vectors_of(23)[:, :3])
 

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from bict.embeddings import NORM_TOLERANCE
 from bict.errors import GalleryError
 from bict.gallery.gallery import Gallery
-from bict.gallery.ledger import Entry
 from bict.gallery.metadata import Column
 from bict.gallery.staging import Route, Transforms, VectorTransform, as_tuple, carry, find_routes
-from bict.gallery.stores.base import present_vectors
+from bict.gallery.stores.base import present_vectors, source_bytes
 from bict.progress import Progress, silent
 
 Vectors = NDArray[np.float32]
@@ -63,6 +62,7 @@ class _Walk:
     not_finite: int = 0
     norm_error: float = 0.0
     agreeing: int = 0
+    damaged: int = 0
     recomputed: int = 0
     wrong: int = 0
     worst: float = 0.0
@@ -81,8 +81,8 @@ def verify(
 ) -> VerifyReport:
     """Check the column that transforms made: complete, finite, of unit length, as the ledger says, as recomputed.
 
-    A unit whose checksums agree is as it was staged; a sample of its rows is recomputed. A unit whose rows changed
-    since, or were deleted, is recomputed as a whole. When all checks pass, the column may be switched to.
+    A unit whose checksums agree is as it was staged; a sample of its rows is recomputed. A unit whose source vectors
+    changed since, or were deleted, is recomputed as a whole. When all checks pass, the column may be switched to.
 
     Args:
         gallery: its vectors are only read; that the column passed is noted in its metadata.
@@ -110,7 +110,7 @@ def verify(
         Check("rows", walk.absent == 0, f"{walk.rows - walk.absent} of {walk.rows} rows have a vector"),
         Check("finite", walk.not_finite == 0, f"{walk.not_finite} vectors are NaN, infinite or all zero"),
         _unit_length(walk, column),
-        Check("checksums", walk.wrong == 0, _units(walk)),
+        Check("checksums", walk.wrong + walk.damaged == 0, _units(walk)),
     ]
     if all(check.passed for check in checks):
         checks.append(_recomputed(walk.sample, routes, column, gallery.store.id_column, tolerance))
@@ -142,14 +142,16 @@ def _walk(
             walk.absent += int((has_source & ~there).sum())
             _look_at(walk, staged)
             new_sum.update(np.ascontiguousarray(staged[has_source[there]]).data)
-            old_sum.update(_source_bytes(batch, sources))
+            old_sum.update(source_bytes(batch, sources))
             inside = picked[(picked >= walk.rows) & (picked < walk.rows + len(batch))] - walk.rows
             if len(inside):
                 walk.sample.append(batch.take(pa.array(inside)))
             walk.rows += len(batch)
             progress(walk.rows, total)
-        if _as_recorded(entries.get(unit.key), new_sum.hexdigest(), old_sum.hexdigest()):
-            walk.agreeing += 1
+        entry = entries.get(unit.key)
+        if entry is not None and entry.source_sha256 == old_sum.hexdigest():
+            walk.agreeing += entry.sha256 == new_sum.hexdigest()
+            walk.damaged += entry.sha256 != new_sum.hexdigest()
         else:
             walk.recomputed += 1
             _recompute_unit(walk, store.read_unit(unit, names), routes, column, id_column, tolerance)
@@ -161,24 +163,10 @@ def _any_valid(batch: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.bool_]
     return np.asarray(np.logical_or.reduce(valid))
 
 
-def _source_bytes(batch: pa.RecordBatch, sources: Sequence[str]) -> bytes:
-    """The bytes of the source vectors as `carry` orders them: column after column, each row once."""
-    taken, parts = np.zeros(len(batch), bool), []
-    for name in sources:
-        vectors, there = present_vectors(batch[name])
-        parts.append(vectors[~taken[there]].tobytes())
-        taken |= there
-    return b"".join(parts)
-
-
 def _look_at(walk: _Walk, staged: Vectors) -> None:
     norms = np.linalg.norm(staged, axis=1)
     walk.not_finite += int((~np.isfinite(norms) | (norms == 0)).sum())
     walk.norm_error = max(walk.norm_error, float(np.abs(norms - 1).max(initial=0)))
-
-
-def _as_recorded(entry: Entry | None, new: str, old: str) -> bool:
-    return entry is not None and (entry.sha256, entry.source_sha256) == (new, old)
 
 
 def _recompute_unit(
@@ -207,7 +195,10 @@ def _errors(batch: pa.RecordBatch, routes: tuple[Route, ...], column: Column, id
 
 
 def _units(walk: _Walk) -> str:
-    text = f"{walk.agreeing} of {walk.agreeing + walk.recomputed} units agree with the ledger"
+    units = walk.agreeing + walk.damaged + walk.recomputed
+    text = f"{walk.agreeing} of {units} units agree with the ledger"
+    if walk.damaged:
+        text += f", {walk.damaged} are not what was written"
     if walk.recomputed:
         text += f", {walk.recomputed} changed since and were recomputed: {walk.wrong} rows wrong"
     return text

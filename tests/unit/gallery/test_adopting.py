@@ -47,7 +47,6 @@ def test_a_foreign_table_becomes_a_gallery_without_being_rewritten(foreign, tmp_
 def test_adopting_refuses_what_cannot_be_a_gallery(foreign, linear):
     space = linear().source
     nulls = pa.array([None] + [[1.0, 0, 0, 0]] * 24, pa.list_(pa.float32(), 4))
-    long = pa.array([[9.0] * 4] * 25, pa.list_(pa.float32(), 4))
     twice = pa.array(["same"] * 2 + [str(row) for row in range(23)])
     for change, options, error, message in [
         (lambda t: t, {"vector_column": "embs"}, UnknownName, "did you mean 'emb'"),

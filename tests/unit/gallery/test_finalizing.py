@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bict.embeddings import Embeddings, normalise
 from bict.errors import GalleryError
 from bict.gallery import Gallery, finalize, rollback, stage, upgrade
 from bict.spaces import Space
@@ -97,3 +99,19 @@ def test_erased_rows_do_not_come_back_after_a_rollback_or_a_resumed_run(gallery,
     assert "image-7" not in gallery.vectors().ids
     finalize(gallery)
     assert not any(holding(gallery, vector) for vector in erased)
+
+
+def test_an_index_is_built_again_when_the_files_under_it_are(tmp_path, linear):
+    space = linear().source
+    rows = normalise(np.random.default_rng(0).normal(size=(1500, 4)).astype(np.float32))
+    gallery = Gallery.create(tmp_path / "large", Embeddings(np.arange(1500), rows, space), unit_rows=400)
+    report = upgrade(gallery, linear())
+    assert report.index == "IVF_FLAT, 39 partitions"
+    query = linear().apply(Embeddings(np.arange(20), rows[:20], space))
+    gallery.delete([3])
+    for _ in range(2):
+        near, exact = (gallery.search(query, k=5, exact=how) for how in (False, True))
+        assert (near.ids[:, 0] == exact.ids[:, 0]).mean() > 0.9
+        assert 3 not in near.ids
+        finalize(gallery, drop_base=True)
+    assert gallery.store._indexes() == ["v2_cosine_bict"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from bict.errors import UnknownName
 from bict.gallery.stores.base import Hits, Store, Unit
 from bict.gallery.stores.lance import LanceStore
+from bict.gallery.stores.pgvector import PgvectorStore
 from bict.gallery.stores.qdrant import QdrantStore
 
 __all__ = ["STORES", "Hits", "LanceStore", "Store", "Unit", "open_store", "store_of"]
 
-STORES: dict[str, type[Store]] = {"lance": LanceStore, "qdrant": QdrantStore}
+STORES: dict[str, type[Store]] = {"lance": LanceStore, "postgresql": PgvectorStore, "qdrant": QdrantStore}
+ALIASES = {"postgres": "postgresql"}
 
 
 def store_of(address: str) -> tuple[type[Store], str]:
@@ -21,6 +23,7 @@ def store_of(address: str) -> tuple[type[Store], str]:
     scheme, separator, rest = address.partition("://")
     if not separator:
         return LanceStore, address
+    scheme = ALIASES.get(scheme, scheme)
     if scheme not in STORES:
         raise UnknownName("gallery address scheme", scheme, STORES)
     return STORES[scheme], rest if scheme == "lance" else address

@@ -36,6 +36,7 @@ from bict.gallery.stores.base import (
 )
 from bict.gallery.stores.exact import exact_search, scores_of
 from bict.gallery.stores.lance_files import (
+    AHEAD,
     folder_of,
     live_offsets,
     needs_rewriting,
@@ -200,7 +201,7 @@ class LanceStore:
     def scan(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """All rows, fragment after fragment."""
         with _reading(self.address):
-            yield from self._refresh().to_batches(columns=list(columns), batch_size=batch_rows)
+            yield from self._refresh().to_batches(columns=list(columns), batch_size=batch_rows, **AHEAD)
 
     def fetch(self, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
         """The rows with these ids, found in one pass over the ids."""
@@ -214,7 +215,7 @@ class LanceStore:
 
     def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str, *, exact: bool = True) -> Hits:
         """One pass over the column, or a few partitions of its index; once more where a version vanished meanwhile."""
-        way = self._search_exactly if exact or not self._indexed(column) else self._search_index
+        way = self._search_exactly if exact or not self._indexes(column) else self._search_index
         try:
             return way(column, queries, k, metric)
         except UNREADABLE:
@@ -225,7 +226,7 @@ class LanceStore:
     def _search_exactly(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
         data = self._refresh()
         batch_rows = max(64, min(BATCH_ROWS, SCORES_AT_ONCE // max(1, len(queries))))
-        whole = data.to_batches(columns=[self.id_column, column], batch_size=batch_rows)
+        whole = data.to_batches(columns=[self.id_column, column], batch_size=batch_rows, **AHEAD)
         batches = (
             (batch[self.id_column].to_numpy(zero_copy_only=False), arrow_to_vectors(batch[column]))
             for batch in (_with_vector(batch, column) for batch in whole)
@@ -234,8 +235,7 @@ class LanceStore:
 
     def _search_index(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
         data, ids, scores = self._refresh(), [], []
-        partitions = int(data.stats.index_stats(_index_name(column))["indices"][0]["num_partitions"])
-        probes = max(1, math.ceil(PROBED_SHARE * partitions))
+        probes = max(1, math.ceil(PROBED_SHARE * math.sqrt(data.count_rows())))
         for query in queries:
             near = {"column": column, "q": query, "k": k, "nprobes": probes}
             found = data.to_table(columns=[self.id_column, column, "_distance"], nearest=near)
@@ -278,7 +278,7 @@ class LanceStore:
         if fragment is None:
             raise RowsChanged(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
         with _reading(self.address):
-            yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS)
+            yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS, **AHEAD)
 
     def begin_stage(self, column: str, dim: int, metric: str) -> None:
         """Add the column as nulls; one of another width, left by staging that was given up, is dropped first."""
@@ -348,8 +348,8 @@ class LanceStore:
         files = self._staged_files(column)
         if column in self.schema().names:
             with _changing(self.address):
-                if self._indexed(column):
-                    self._data.drop_index(_index_name(column))
+                for name in self._indexes(column):
+                    self._data.drop_index(name)
                     self._refresh()
                 self._data.drop_columns([column])
         self._remove_unused(files)
@@ -376,13 +376,15 @@ class LanceStore:
         partitions = max(1, round(math.sqrt(rows)))
         with _changing(self.address):
             self._data.create_index(
-                column, "IVF_FLAT", _index_name(column), metric=metric, replace=True, num_partitions=partitions
+                column, "IVF_FLAT", _index_name(column, metric), metric=metric, replace=True, num_partitions=partitions
             )
         self._refresh()
         return f"IVF_FLAT, {partitions} partitions"
 
-    def _indexed(self, column: str) -> bool:
-        return any(index.name == _index_name(column) for index in self._refresh().describe_indices())
+    def _indexes(self, column: str | None = None) -> list[str]:
+        """Names of the indexes that bict built, of one column or of all."""
+        own = [index for index in self._refresh().describe_indices() if index.name.endswith(INDEX_SUFFIX)]
+        return [index.name for index in own if column in (None, *index.field_names)]
 
     def reclaim(self) -> list[str]:
         """Write files with dropped columns or deleted rows anew, remove all older versions, and build indexes again."""
@@ -432,10 +434,9 @@ class LanceStore:
                 self._remove_unused(entry.receipt for entry in entries if entry.unit not in keys)
 
     def _rebuild_indexes(self) -> None:
-        for index in self._data.describe_indices():
-            if index.name.endswith(INDEX_SUFFIX):
-                metric = self._data.stats.index_stats(index.name)["indices"][0]["metric_type"]
-                self.build_index(index.field_names[0], metric)
+        for name in self._indexes():
+            column, _, metric = name.removesuffix(INDEX_SUFFIX).rpartition("_")
+            self.build_index(column, metric)
 
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
         """Four bytes a number, and what the disk has free."""
@@ -446,8 +447,8 @@ class LanceStore:
         return locked_file(self._work / "lock", owner, self.address)
 
 
-def _index_name(column: str) -> str:
-    return f"{column}{INDEX_SUFFIX}"
+def _index_name(column: str, metric: str) -> str:
+    return f"{column}_{metric}{INDEX_SUFFIX}"
 
 
 def _parse(address: str) -> tuple[Path, str]:
@@ -482,10 +483,10 @@ def _reader(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.RecordBatc
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            yield from check_vector_columns(first).to_batches()
+            yield from check_vector_columns(first).to_batches(BATCH_ROWS)
             for table in rest:
                 same = table.replace_schema_metadata(first.schema.metadata)
-                yield from check_vector_columns(require_same_columns(same, first.schema)).to_batches()
+                yield from check_vector_columns(require_same_columns(same, first.schema)).to_batches(BATCH_ROWS)
         except BaseException as error:
             raised.append(error)
             raise

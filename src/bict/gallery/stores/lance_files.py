@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Batches = Iterable[pa.RecordBatch]
 TOMBSTONE = -2
+BATCH_ROWS = 8192
+AHEAD: dict[str, Any] = {"batch_readahead": 4, "io_buffer_size": 2**25}
+"""How far Lance reads ahead: its own bound of 2 GB of buffers would let memory grow with the gallery."""
 
 
 def write_file(data: lance.LanceDataset, schema: pa.Schema, batches: Batches) -> str:
@@ -65,7 +68,9 @@ def rewritten(data: lance.LanceDataset, fragment: LanceFragment) -> list[DataFil
         if not live:
             continue
         schema = pa.schema([data.schema.field(name) for name in live])
-        batches = spread(fragment.to_batches(columns=live), offsets, fragment.physical_rows)
+        batches = spread(
+            fragment.to_batches(columns=live, batch_size=BATCH_ROWS, **AHEAD), offsets, fragment.physical_rows
+        )
         files.append(DataFile.create(data, write_file(data, schema, batches)))
     return files
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from bict.errors import GalleryError, MissingExtra
 from bict.gallery.stores.base import Reach, first_line
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from psycopg import Connection, Copy, Cursor
     from psycopg.sql import Composable, Composed
 
 DEFAULT_TABLE = "vectors"
@@ -29,8 +29,10 @@ LOCK_WAIT = "10s"
 OLDEST_SERVER = 140000
 NAME_BYTES = 63
 SETTINGS = """
-SELECT set_config('statement_timeout', '0', false), set_config('default_transaction_isolation', 'read committed', false),
-    set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)), false),
+SELECT set_config('statement_timeout', '0', false),
+    set_config('default_transaction_isolation', 'read committed', false),
+    set_config('search_path',
+        concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)), false),
     e.extversion
 FROM (SELECT 1) AS one
 LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'vector'
@@ -106,21 +108,47 @@ def driver() -> ModuleType:
 
 
 def compose(template: str, **parts: Part) -> Composed:
-    """A statement whose `{parts}` are names (quoted), pairs of schema and name, numbers, statements, or lists of them."""
+    """A statement whose `{parts}` are names (to be quoted), schema and name, numbers, statements, or lists of them."""
     from psycopg import sql  # noqa: PLC0415
 
     def put(part: Part) -> Composable:
         if isinstance(part, sql.Composable):
             return part
         if isinstance(part, str):
-            return sql.Identifier(part)
+            return sql.Identifier(_escaped(part))
         if isinstance(part, int):
             return sql.Literal(part)
         if isinstance(part, tuple):
-            return sql.Identifier(*part)
+            return sql.Identifier(*map(_escaped, part))
         return sql.SQL(", ").join(map(put, part))
 
     return sql.SQL(template).format(**{name: put(part) for name, part in parts.items()})
+
+
+def verbatim(text: str) -> Composable:
+    """SQL that the server's own catalogue wrote, such as the quoted name of a type."""
+    from psycopg import sql  # noqa: PLC0415
+
+    return sql.SQL(_escaped(text))
+
+
+def run(
+    connection: Connection[Row], statement: Composed, values: Sequence[object] = (), *, binary: bool = False
+) -> Cursor[Row]:
+    """Execute what `compose` made; it needs parameters, if only none, since a name may hold a percent sign."""
+    return connection.execute(statement, list(values), binary=binary)
+
+
+@contextmanager
+def copying(connection: Connection[Row], statement: Composed) -> Iterator[Copy]:
+    """Run a COPY that `compose` made; without parameters, a percent sign stands for itself there."""
+    text = statement.as_string(connection).replace("%%", "%").encode()
+    with connection.cursor() as cursor, cursor.copy(text) as copy:
+        yield copy
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 def joined(separator: str, parts: Sequence[Composable]) -> Composed:
@@ -135,10 +163,10 @@ class Link:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.vector_version = (0,)
+        self.vector_version: tuple[int, ...] = (0,)
         self._relation: Relation | None = None
         self._connection: Connection[Row] | None = None
-        self._close = lambda: None
+        self._close: Callable[[], object] = bool
 
     @contextmanager
     def doing(self, what: str) -> Iterator[Connection[Row]]:
@@ -168,9 +196,9 @@ class Link:
         """What one statement finds."""
         with self.doing(what) as connection:
             text = statement.encode() if isinstance(statement, str) else statement
-            return connection.execute(text, parameters or None, binary=True).fetchall()
+            return connection.execute(text, list(parameters), binary=True).fetchall()
 
-    def one(self, what: str, statement: Composed | str, parameters: Sequence[object] = ()) -> Any:
+    def one(self, what: str, statement: Composed | str, parameters: Sequence[object] = ()) -> Any:  # noqa: ANN401
         """The only value that one statement finds."""
         return self.rows(what, statement, parameters)[0][0]
 
@@ -218,14 +246,14 @@ class Link:
             raise GalleryError(f"the address {self.place.shown} cannot be read: {EXPECTED}") from None
         connection: Connection[Row] | None = None
         try:
-            connection = psycopg.connect(**{**settings, **given}, autocommit=True)
+            connection = psycopg.connect(**{**settings, **given}, autocommit=True, prepare_threshold=None)
             *_, version = connection.execute(SETTINGS).fetchall()[0]
         except psycopg.Error as error:
             if connection is not None:
                 connection.close()
             raise GalleryError(
-                f"{self.place.shown} cannot be reached ({self._line(error)}): check server, database, user and password, "
-                "then run the same command again"
+                f"{self.place.shown} cannot be reached ({self._line(error)}): check server, database, user and "
+                "password, then run the same command again"
             ) from None
         if connection.info.server_version < OLDEST_SERVER:
             connection.close()

@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bict.errors import GalleryError, UnknownName
-from bict.gallery.stores.base import check_vector_columns
-from bict.gallery.stores.pgvector_link import NAME_BYTES, Link, compose, joined
+from bict.gallery.stores.base import check_vector_columns, require_same_columns
+from bict.gallery.stores.pgvector_link import NAME_BYTES, Link, compose, copying, joined, run, verbatim
 from bict.gallery.stores.pgvector_types import (
     ID_TYPES,
     KINDS,
@@ -33,7 +33,7 @@ PAGE_ROWS = 2048
 PAGE_BYTES = 2**25
 ROWS = ("pg_temp", "bict_rows")
 CATALOGUE = """
-SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, NULL), a.attnotnull, a.attgenerated <> '',
+SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, -1), a.attnotnull, a.attgenerated <> '',
     a.attnotnull AND EXISTS (
         SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid
         AND i.indimmediate AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum AND i.indpred IS NULL)
@@ -78,14 +78,14 @@ class Table:
         ):
             arrow, known = self._arrow_of(name, kind, width), kind if kind in KINDS else "text"
             known = "text" if kind in ("vector", "jsonb") and arrow == pa.string() else known
-            is_id = unique and kind in ID_TYPES
-            found[name] = Field(name, known, arrow, sql, is_id=is_id, required=required, generated=generated)
+            traits = {"is_id": unique and kind in ID_TYPES, "required": required, "generated": generated}
+            found[name] = Field(name, known, arrow, sql, kind, **traits, declared=kind != "vector" or width > 0)
         if not found:
             raise GalleryError(f"{self.shown} is not a gallery any more: the table is gone")
         return found
 
     def _arrow_of(self, name: str, kind: str, width: int) -> pa.DataType:
-        """What a column is shown as: as `create` was given it where that is known, text for types without an Arrow one."""
+        """What a column is shown as: as `create` was given it where that is known, text for types that Arrow lacks."""
         if kind == "vector":
             dim = width if width > 0 else self._first_width(name)
             return pa.list_(pa.float32(), dim) if dim else pa.string()
@@ -127,12 +127,12 @@ class Table:
                 f"column {field.name!r} of {self.shown} is no key ({field.type}): rows are found by it, so it must be "
                 "text, uuid or an integer, with NOT NULL and a primary key or unique index of its own"
             )
-        return compose(ID_TYPES[_type_name(field)][0])
+        return compose("{type}", type=verbatim(ID_TYPES[field.type_name][0]))
 
     def id_values(self, ids: pa.Array | pa.ChunkedArray, fields: dict[str, Field] | None = None) -> list[Any]:
         """Ids as parameters of a statement; text that is no UUID names no row of a table with UUIDs."""
-        values = ids.to_pylist()
-        if _type_name(self._named(fields or self.fields(), self.id_column)) != "uuid":
+        values: list[Any] = ids.to_pylist()
+        if self._named(fields or self.fields(), self.id_column).type_name != "uuid":
             return values
         kept = []
         for value in values:
@@ -147,7 +147,8 @@ class Table:
         fields = self.fields()
         chosen = [self._named(fields, name) for name in names]
         rows = max(1, min(rows, PAGE_ROWS, PAGE_BYTES // max(1, sum(4 * field.dim for field in chosen))))
-        id_field, id_type = fields[self.id_column], self.id_type(fields)
+        id_type = self.id_type(fields)
+        id_field = fields[self.id_column]
         after, last = compose("{id} > %s::{type}", id=self.id_column, type=id_type), None
         while True:
             conditions = [*([where] if where is not None else []), *([after] if last is not None else [])]
@@ -168,7 +169,8 @@ class Table:
         key = compose("{id}::text AS id" if pa.types.is_string(id_field.arrow) else "{id} AS id", id=id_field.name)
         gathered = [compose(aggregate(number, field)) for number, field in enumerate(chosen)]
         return compose(
-            "SELECT array_agg(id), array_agg(written) {more} {gathered} FROM (SELECT {read}, xmin::text::bigint AS written "
+            "SELECT array_agg(id), array_agg(written) {more} {gathered} "
+            "FROM (SELECT {read}, xmin::text::bigint AS written "
             "FROM {table} {where} {conditions} ORDER BY {id} LIMIT %s) AS page",
             more=compose("," if gathered else ""),
             gathered=gathered,
@@ -184,30 +186,27 @@ class Table:
         whole = compose("SELECT count(*) FROM {table} {where}", table=self.link.relation, where=_where(condition))
         return int(self.link.one("counting rows", whole))
 
-    def create(self, connection: Connection[Any], tables: Iterable[pa.Table]) -> list[Field]:
+    def create(self, connection: Connection[Any], first: pa.Table, rest: Iterable[pa.Table]) -> None:
         """Make the table and fill it, within the caller's transaction."""
-        stream = iter(tables)
-        first = next(stream)
         fields = [stored_as(field.name, field.type) for field in first.schema]
         long = next((field.name for field in fields if len(field.name.encode()) > NAME_BYTES), None)
         if long:
             raise GalleryError(f"column name {long!r} is longer than {NAME_BYTES} bytes: rename the column")
         relation = self.link.relation
-        connection.execute(compose("CREATE TABLE {t} ({columns})", t=relation, columns=_definitions(fields)))
-        for table in (first, *()):
-            self._copy(connection, relation, table, fields)
-        for table in stream:
-            self._copy(connection, relation, table, fields)
-        connection.execute(compose("ALTER TABLE {t} ADD PRIMARY KEY ({id})", t=relation, id=self.id_column))
-        return fields
+        run(connection, compose("CREATE TABLE {t} ({columns})", t=relation, columns=_definitions(fields)))
+        self._copy(connection, relation, check_vector_columns(first), fields)
+        for table in rest:
+            same = table.replace_schema_metadata(first.schema.metadata)
+            self._copy(connection, relation, check_vector_columns(require_same_columns(same, first.schema)), fields)
+        run(connection, compose("ALTER TABLE {t} ADD PRIMARY KEY ({id})", t=relation, id=self.id_column))
 
     def _copy(
         self, connection: Connection[Any], relation: tuple[str, str], table: pa.Table, fields: Sequence[Field]
     ) -> None:
         names = [field.name for field in fields]
         statement = compose("COPY {t} ({names}) FROM STDIN (FORMAT binary)", t=relation, names=names)
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for block in copy_blocks(check_vector_columns(table), fields):
+        with copying(connection, statement) as copy:
+            for block in copy_blocks(table, fields):
                 copy.write(block)
 
     def insert(self, table: pa.Table, *, replace: bool) -> None:
@@ -219,7 +218,7 @@ class Table:
         written = [field for field in fields.values() if field.name in table.column_names and not field.generated]
         check_vector_columns(table)
         names = [field.name for field in written]
-        values = [compose(f"{{c}}::{field.type}", c=field.name) for field in written]
+        values = [compose("{c}::{type}", c=field.name, type=verbatim(field.type)) for field in written]
         statement = compose(
             "INSERT INTO {t} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {rows} {conflict}",
             t=self.link.relation,
@@ -229,11 +228,12 @@ class Table:
             conflict=self._replacing(fields, names) if replace else compose(""),
         )
         with self.link.transaction("writing rows", lock_wait=False) as connection:
-            connection.execute(
-                compose("CREATE TEMP TABLE bict_rows ({columns}) ON COMMIT DROP", columns=_definitions(written))
+            run(
+                connection,
+                compose("CREATE TEMP TABLE bict_rows ({columns}) ON COMMIT DROP", columns=_definitions(written)),
             )
             self._copy(connection, ROWS, table, written)
-            connection.execute(statement)
+            run(connection, statement)
 
     def _replacing(self, fields: dict[str, Field], names: Sequence[str]) -> Composed:
         new = [compose("{c} = EXCLUDED.{c}", c=name) for name in names if name != self.id_column]
@@ -258,20 +258,6 @@ def _definitions(fields: Sequence[Field]) -> list[Composed]:
     return [
         compose("{name} vector({dim})", name=field.name, dim=field.dim)
         if field.kind == "vector"
-        else compose(f"{{name}} {KINDS[field.kind].sql}", name=field.name)
+        else compose("{name} {type}", name=field.name, type=verbatim(KINDS[field.kind].sql))
         for field in fields
     ]
-
-
-def _type_name(field: Field) -> str:
-    """The key of `ID_TYPES` for an id column."""
-    names = {
-        "text": "text",
-        "character varying": "varchar",
-        "character": "bpchar",
-        "uuid": "uuid",
-        "smallint": "int2",
-        "integer": "int4",
-        "bigint": "int8",
-    }
-    return names.get(field.type, "text")

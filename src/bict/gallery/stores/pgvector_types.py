@@ -70,19 +70,23 @@ class Field:
         name: its name.
         kind: the key of `KINDS` it is read and written as; "text" for every other type.
         arrow: the Arrow type it is shown as.
-        type: its PostgreSQL type, as the catalogue writes it.
+        type: its PostgreSQL type, as the catalogue writes it in SQL.
+        type_name: the same as the catalogue names it.
         is_id: whether rows can be found by it.
         required: whether it takes no nulls.
         generated: whether the server computes it.
+        declared: whether a vector column says its width.
     """
 
     name: str
     kind: str
     arrow: pa.DataType
     type: str = "text"
+    type_name: str = "text"
     is_id: bool = False
     required: bool = False
     generated: bool = False
+    declared: bool = True
 
     @property
     def dim(self) -> int:
@@ -195,14 +199,14 @@ def encode(column: pa.Array, field: Field) -> pa.Array:
 def _numbers(wire: pa.Array, kind: str) -> NDArray[Any]:
     """Big-endian values, anything where there is null."""
     if kind == "bool":
-        return wire.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint8)
+        return np.asarray(wire.fill_null(False).to_numpy(zero_copy_only=False), np.uint8)
     if kind in ("float4", "float8"):
-        return wire.fill_null(0.0).to_numpy(zero_copy_only=False).astype(">f" + kind[-1])
+        return np.asarray(wire.fill_null(0.0).to_numpy(zero_copy_only=False), ">f" + kind[-1])
     if kind == "date":
-        return (wire.cast(pa.int32()).fill_null(0).to_numpy() - EPOCH_DAYS).astype(">i4")
+        return np.asarray(wire.cast(pa.int32()).fill_null(0).to_numpy() - EPOCH_DAYS, ">i4")
     if kind in ("timestamp", "timestamptz"):
-        return (wire.cast(pa.int64()).fill_null(0).to_numpy() - EPOCH_MICROSECONDS).astype(">i8")
-    return wire.fill_null(0).to_numpy().astype(">i" + kind[-1])
+        return np.asarray(wire.cast(pa.int64()).fill_null(0).to_numpy() - EPOCH_MICROSECONDS, ">i8")
+    return np.asarray(wire.fill_null(0).to_numpy(), ">i" + kind[-1])
 
 
 def vector_bytes(vectors: NDArray[np.float32]) -> Bytes:
@@ -268,12 +272,13 @@ class RawVectors(NamedTuple):
 def aggregate(number: int, field: Field) -> str:
     """The SQL that gathers column `c<number>` of a page: vectors end to end, beside which rows have one."""
     if field.kind == "vector":
-        return f"string_agg(c{number}, ''), string_agg(CASE WHEN c{number} IS NULL THEN '\\x00' ELSE '\\x01' END::bytea, '')"
+        there = f"CASE WHEN c{number} IS NULL THEN '\\x00' ELSE '\\x01' END::bytea"
+        return f"string_agg(c{number}, ''), string_agg({there}, '')"
     return f"array_agg(c{number})"
 
 
 def decode(fields: Sequence[Field], values: Sequence[Any]) -> tuple[list[pa.Array], list[RawVectors]]:
-    """The columns of a page from what `aggregate` gathered, and for each vector column its bytes as the server has them.
+    """The columns of a page from what `aggregate` gathered, and the bytes of its vector columns as the server has them.
 
     Raises:
         GalleryError: vectors of one column have different widths.

@@ -231,8 +231,8 @@ class QdrantStore:
         """None where Qdrant ranks otherwise: by another distance, or by dot products of vectors of unequal length."""
         from qdrant_client.models import QueryRequest  # noqa: PLC0415
 
-        distance, ids, scores = str(self._points.named()[column].distance.value), [], []
-        if distance not in RANKED_BY[metric]:
+        params, ids, scores = self._points.named().get(column), [], []
+        if params is None or params.distance.value not in RANKED_BY[metric]:
             return None
         what: dict[str, Any] = {"using": column, "limit": k, "with_vector": [column], "with_payload": [ID_KEY]}
         for start in range(0, len(queries), QUERIES_AT_ONCE):
@@ -368,6 +368,7 @@ def _metric_of(metadata: str, column: str) -> str:
 
 def _refuse_foreign_folder(place: Place) -> None:
     folder = place.folder
-    if folder and folder.exists() and not (folder / "meta.json").is_file():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise GalleryError(f"{place.shown} exists and is no folder of Qdrant's local mode: name a new one")
+    if folder is None or (folder / "meta.json").is_file() or not folder.exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise GalleryError(f"{place.shown} exists and is no folder of Qdrant's local mode: name a new one")

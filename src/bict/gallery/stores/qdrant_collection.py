@@ -32,6 +32,7 @@ from bict.gallery.stores.qdrant_side import SCHEMA, Side
 if TYPE_CHECKING:
     from qdrant_client.models import Filter, Record, VectorParams
 
+Span = tuple[PointId | None, PointId | None]
 ID_COLUMN = "id"
 SAMPLE_ROWS = 100
 IDS_AT_ONCE = 10_000
@@ -60,7 +61,7 @@ class Columns:
     def rows_at_once(self) -> int:
         """How many points one answer should hold."""
         width = sum(field.type.list_size for field in self.fields if field.name in self.vectors)
-        return max(64, min(BATCH_ROWS, 2 * FLOATS_AT_ONCE // max(1, width)))
+        return max(64, min(BATCH_ROWS, 2 * FLOATS_AT_ONCE // max(1, int(width))))
 
     def batch(self, records: Sequence[Record]) -> pa.RecordBatch:
         """Points as rows."""
@@ -86,8 +87,8 @@ class Collection:
         vectors = self._link.ask("reading its settings", "get_collection").config.params.vectors or {}
         if isinstance(vectors, VectorParams) or "" in vectors:
             raise GalleryError(
-                f"{self._link.place.shown} is not a gallery: its points have a vector without a name, beside which there "
-                "is no room for another; copy them into a collection with a named vector"
+                f"{self._link.place.shown} is not a gallery: its points have a vector without a name, beside which no "
+                "other can be put; copy them into a collection with a named vector"
             )
         return {name: params for name, params in vectors.items() if params.multivector_config is None}
 
@@ -144,11 +145,11 @@ class Collection:
         wanted: dict[str, Any],
         *,
         which: Filter | None = None,
-        start: PointId | None = None,
-        end: PointId | None = None,
+        span: Span = (None, None),
     ) -> Iterator[list[Record]]:
-        """Points from `start` on and before `end`."""
-        offset: Any = start
+        """Points from the first of a span on, and before the second."""
+        offset: Any
+        offset, end = span
         while True:
             found, offset = self._link.ask(
                 "reading points", "scroll", limit=rows, offset=offset, scroll_filter=which, **wanted
@@ -167,7 +168,7 @@ class Collection:
     def find(self, ids: pa.Array | pa.ChunkedArray, wanted: dict[str, Any]) -> list[Record]:
         """The points of the rows with these ids."""
         rows = set(ids.cast(self.ids_and_payload().field(ID_COLUMN).type).to_pylist())
-        points, found = [point_id(value) for value in rows], []
+        points, found = list({point_id(value) for value in rows}), []
         for start in range(0, len(points), ROWS_AT_ONCE):
             some = points[start : start + ROWS_AT_ONCE]
             found += self._link.ask("reading points", "retrieve", ids=some, **wanted)

@@ -140,15 +140,30 @@ def _open_server(place: Place, key: str) -> QdrantClient:
 def _open_folder(place: Place) -> QdrantClient:
     from qdrant_client import QdrantClient  # noqa: PLC0415
 
+    busy = f"{place.shown} is open in another process, Qdrant's local mode lets in one at a time: run again after it"
+    if place.folder and _is_held(place.folder / ".lock"):  # the client would read everything before it looks
+        raise GalleryError(busy)
     try:
         with _without_size_advice():
             return QdrantClient(path=str(place.folder))
     except RuntimeError as error:
-        raise GalleryError(
-            f"{place.shown} is open in another process, and Qdrant's local mode lets in one at a time: run again after it"
-        ) from error
+        raise GalleryError(busy) from error
     except (OSError, ValueError, sqlite3.Error) as error:
         raise GalleryError(f"{place.shown} cannot be opened: {first_line(error)}") from error
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a client of another process holds a folder's lock."""
+    import portalocker  # noqa: PLC0415
+
+    if not lock.is_file():
+        return False
+    with lock.open("r+") as file:
+        try:
+            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            return True
+    return False
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry
 from bict.gallery.stores.base import BATCH_ROWS, Unit, source_bytes
-from bict.gallery.stores.qdrant_collection import NOTHING, Collection
+from bict.gallery.stores.qdrant_collection import NOTHING, Collection, Span
 from bict.gallery.stores.qdrant_link import Link, MissingPoint
 from bict.gallery.stores.qdrant_points import PointId, has_vector, order_of, plain_id, to_vectors
 from bict.gallery.stores.qdrant_side import SCHEMA, Side, units_of
@@ -72,7 +73,7 @@ class Ranges:
             for point in page:
                 rows[bisect_right(borders, order_of(point))] += 1
         ends = ["", *map(str, starts), ""]
-        keys = [f"{start}..{end}" for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        keys = [f"{start}..{end}" for start, end in pairwise(ends)]
         return [Unit(key, number) for key, number in zip(keys, rows, strict=True) if number]
 
     def units(self, column: str) -> list[Unit]:
@@ -103,7 +104,7 @@ class Ranges:
         if unit.key not in entries:
             return False
         digest, chosen = hashlib.sha256(), self._points.columns(sources)
-        for records in self._points.pages(PAGE, chosen.wanted, **_range_of(unit)):
+        for records in self._points.pages(PAGE, chosen.wanted, span=_span_of(unit)):
             digest.update(source_bytes(chosen.batch(records), sources))
         return digest.hexdigest() == entries[unit.key].source_sha256
 
@@ -111,7 +112,7 @@ class Ranges:
         """The points of a unit, always in pages of the same size: checksums over two sources depend on it."""
         reading = self._reading = _Reading(unit.key)
         chosen = self._points.columns(columns)
-        for records in self._points.pages(PAGE, chosen.wanted, **_range_of(unit)):
+        for records in self._points.pages(PAGE, chosen.wanted, span=_span_of(unit)):
             reading.points.extend(map(plain_id, records))
             yield chosen.batch(records)
         reading.complete = True
@@ -137,7 +138,7 @@ class Ranges:
     def _reading_of(self, unit: Unit) -> _Reading:
         """What was read last, if it was this unit, else its points as they are now."""
         if self._reading is None or self._reading.unit != unit.key:
-            pages = self._points.pages(BATCH_ROWS, NOTHING, **_range_of(unit))
+            pages = self._points.pages(BATCH_ROWS, NOTHING, span=_span_of(unit))
             self._reading = _Reading(unit.key, deque(plain_id(record) for page in pages for record in page), True)
         return self._reading
 
@@ -155,9 +156,8 @@ class Ranges:
         raise GalleryError(f"points of {self._link.place.shown} are deleted faster than vectors are written: run again")
 
 
-def _range_of(unit: Unit) -> dict[str, PointId | None]:
+def _span_of(unit: Unit) -> Span:
     """The first point of a unit, and the one after its last; None where it is open."""
     start, _, end = unit.key.partition("..")
-    return {
-        name: int(text) if text.isdigit() else text or None for name, text in (("start", start), ("end", end))
-    }
+    first, after = (int(text) if text.isdigit() else text or None for text in (start, end))
+    return first, after

@@ -1,0 +1,536 @@
+"""Kills upgrades at random moments, resumes them, and counts what was lost: every count must be 0.
+
+    python benchmarks/chaos.py --runs 100 --json benchmarks/records/chaos_lance.json
+    python benchmarks/chaos.py --store postgresql --runs 100 --json benchmarks/records/chaos_postgresql.json
+
+Each run writes a gallery, starts an upgrade in a process of its own, kills that process (SIGKILL) at a random moment,
+some runs twice, and lets a last start finish. Runs end with the upgrade, with a rollback, or with finalize. Meanwhile
+this process searches all the time, and in a third of the runs adds and deletes rows. Some Lance runs fill the disk (a
+small tmpfs, where mounting is allowed) before they are resumed; some PostgreSQL runs kill the server and start it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bict.embeddings import Embeddings, normalise
+from bict.errors import BictError, GalleryError, RowsChanged, SpaceError
+from bict.gallery import Gallery, finalize, rollback, upgrade
+from bict.gallery.stores.base import present_vectors
+from bict.spaces import Space
+
+OLD = Space(name="old", fingerprint="0" * 16, dim=32)
+NEW = Space(name="new", fingerprint="1" * 16, dim=48)
+ROWS, UNIT_ROWS, TOLERANCE = 4000, 500, 1e-5
+GOALS = ("upgrade", "rollback", "finalize")
+STORES = ("lance", "postgresql", "qdrant")
+
+
+@dataclass
+class Reference:
+    """The transform: `normalise(old @ weights)`, with a pause at each batch so that a kill can come between."""
+
+    pause: float = 0.0
+    source: Space = OLD
+    target: Space = NEW
+    path: Path | None = None
+
+    @property
+    def weights(self) -> np.ndarray:
+        return np.random.default_rng(7).standard_normal((OLD.dim, NEW.dim), np.float32)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.weights.tobytes()).hexdigest()
+
+    def apply(self, embeddings: Embeddings) -> Embeddings:
+        time.sleep(self.pause)
+        return Embeddings(embeddings.ids, normalise(embeddings.vectors @ self.weights), NEW)
+
+
+@dataclass
+class Counts:
+    """What happened, and what must not have happened."""
+
+    runs: int = 0
+    kills: int = 0
+    disks_filled: int = 0
+    servers_killed: int = 0
+    writes_meanwhile: int = 0
+    searches: int = 0
+    rollbacks: int = 0
+    finalizes: int = 0
+    rows_lost: int = 0
+    rows_wrong: int = 0
+    payload_changed: int = 0
+    searches_failed: int = 0
+    rollbacks_wrong: int = 0
+    unfinished: int = 0
+    killed_in: dict[str, int] = field(default_factory=dict)
+
+
+BAD = ("rows_lost", "rows_wrong", "payload_changed", "searches_failed", "rollbacks_wrong", "unfinished")
+
+
+def vectors_of(ids: np.ndarray, space: Space) -> np.ndarray:
+    """Every id has one vector in each space that a model would have written."""
+    seeds = [int(name[1:]) * 2 + (space is NEW) for name in ids]
+    return normalise(np.stack([np.random.default_rng(seed).standard_normal(space.dim, np.float32) for seed in seeds]))
+
+
+def rows_of(first: int, count: int, space: Space) -> tuple[Embeddings, pa.Table]:
+    ids = np.array([f"r{number:06d}" for number in range(first, first + count)])
+    return Embeddings(ids, vectors_of(ids, space), space), payload_of(ids)
+
+
+def payload_of(ids: np.ndarray) -> pa.Table:
+    numbers = [int(name[1:]) for name in ids]
+    return pa.table(
+        {"path": [f"/photos/{number}.jpg" for number in numbers], "price": [number / 7 for number in numbers]}
+    )
+
+
+# --- the process that is killed -------------------------------------------------------------------------------------
+
+
+def work(address: str, goal: str, pause: float) -> None:
+    """Do what is left of the upgrade, and then of the goal; the state is found in the gallery alone."""
+    print("ready", flush=True)
+    gallery = Gallery.open(address)
+    upgrade(gallery, Reference(pause), progress=lambda done, total: print("staging", flush=True))
+    print("switched", flush=True)
+    if goal == "rollback":
+        rollback(gallery)
+    if goal == "finalize":
+        finalize(gallery, drop_base=True)
+    print("done", flush=True)
+
+
+@dataclass
+class Worker:
+    """A started upgrade."""
+
+    address: str
+    goal: str
+    pause: float
+
+    def __post_init__(self) -> None:
+        words = [sys.executable, __file__, "--worker", self.address, "--goal", self.goal, "--pause", str(self.pause)]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.last = "starting"
+        self.errors = ""
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self.last = line.strip()
+
+    def wait_until_ready(self) -> None:
+        while self.last == "starting" and self.process.poll() is None:
+            time.sleep(0.005)
+
+    def kill_after(self, seconds: float) -> bool:
+        """Whether it still ran then, and so was killed."""
+        self.wait_until_ready()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        if self.process.poll() is not None:
+            return False
+        self.process.send_signal(signal.SIGKILL)
+        self.finish()
+        return True
+
+    def finish(self) -> int:
+        code = self.process.wait(300)
+        self.reader.join()
+        self.errors = (self.process.stderr.read() if self.process.stderr else "").strip()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
+        return code
+
+
+# --- what goes on meanwhile -----------------------------------------------------------------------------------------
+
+
+class Application:
+    """Searches all the time, and adds and deletes rows when asked to, as an application would."""
+
+    def __init__(self, address: str, counts: Counts, problems: list[str]) -> None:
+        self.address, self.counts, self.problems = address, counts, problems
+        self.stop = threading.Event()
+        self.paused = threading.Event()
+        self.rng = np.random.default_rng(0)
+        self.thread = threading.Thread(target=self._search, daemon=True)
+
+    def __enter__(self) -> Application:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+
+    def _search(self) -> None:
+        gallery = None
+        while not self.stop.is_set():
+            if self.paused.is_set():
+                gallery = None
+                time.sleep(0.05)
+                continue
+            try:
+                gallery = gallery or Gallery.open(self.address)
+                self._search_once(gallery)
+            except BictError as error:
+                if not self.paused.is_set():
+                    self.counts.searches_failed += 1
+                    self.problems.append(f"search: {error}")
+            time.sleep(0.01)
+
+    def _search_once(self, gallery: Gallery) -> None:
+        """A row's own vector must find that row first, whichever space is live."""
+        number = int(self.rng.integers(ROWS // 2, ROWS))
+        ids = np.array([f"r{number:06d}"])
+        for attempt in range(2):
+            space = gallery.active_space
+            old = Embeddings(ids, vectors_of(ids, OLD), OLD)
+            query = old if space.same_as(OLD) else Reference().apply(old)
+            try:
+                found = gallery.search(query, k=3)
+            except SpaceError:
+                if attempt:
+                    raise
+                continue  # the switch came between the two lines: a client asks again
+            self.counts.searches += 1
+            if found.ids[0, 0] != ids[0] or abs(found.similarities[0, 0] - 1) > 1e-3:
+                self.counts.searches_failed += 1
+                self.problems.append(f"search for {ids[0]} found {found.ids[0].tolist()} {found.similarities[0]}")
+            return
+
+    def write(self, first: int) -> tuple[dict[str, Space], list[str]]:
+        """Add five rows in the space that is live, and delete three old ones: what was added, and what deleted."""
+        gallery, added = Gallery.open(self.address), {}
+        for number in range(first, first + 5):
+            for _ in range(20):
+                space = OLD if gallery.active_space.same_as(OLD) else NEW
+                try:
+                    embeddings, payload = rows_of(number, 1, space)
+                    gallery.add(embeddings, payload)
+                    added[f"r{number:06d}"] = space
+                    break
+                except (SpaceError, RowsChanged):
+                    continue
+                except GalleryError:
+                    time.sleep(0.05)
+        gone = [f"r{number:06d}" for number in self.rng.choice(ROWS // 2, 3, replace=False)]
+        for _ in range(20):
+            with contextlib.suppress(GalleryError):
+                gallery.delete(gone)
+                break
+        self.counts.writes_meanwhile += 1
+        return added, gone
+
+
+# --- places ---------------------------------------------------------------------------------------------------------
+
+
+class LancePlace:
+    """Galleries in folders; with `small` on a tmpfs that is too small for the staged column."""
+
+    name = "lance"
+    concurrent = True
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bict-chaos-"))
+        self.disk = self.folder / "disk"
+        self.disk.mkdir()
+        self.can_mount = self._mount("64m")
+        self._unmount()
+
+    def address(self, run: int, *, small: bool = False) -> str:
+        if small:
+            self._mount("64m")
+            return str(self.disk / f"gallery-{run}")
+        return str(self.folder / f"gallery-{run}")
+
+    def fill(self) -> None:
+        """Leave 64 kB."""
+        free = shutil.disk_usage(self.disk).free
+        (self.disk / "ballast").write_bytes(b"\0" * max(0, free - 65_536))
+
+    def free(self) -> None:
+        (self.disk / "ballast").unlink(missing_ok=True)
+
+    def remove(self, address: str) -> None:
+        shutil.rmtree(address, ignore_errors=True)
+        if str(self.disk) in address:
+            self._unmount()
+
+    def close(self) -> None:
+        self._unmount()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _mount(self, size: str) -> bool:
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(self.disk)]
+        try:
+            return subprocess.run(words, capture_output=True, check=False).returncode == 0
+        except OSError:
+            return False
+
+    def _unmount(self) -> None:
+        with contextlib.suppress(OSError):
+            subprocess.run(["umount", str(self.disk)], capture_output=True, check=False)
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """One gallery, killed and resumed."""
+
+    place: LancePlace
+    number: int
+    counts: Counts
+    problems: list[str]
+    length: float
+    pause: float = 0.01
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.number)
+        self.goal = GOALS[self.number % len(GOALS)]
+        self.fills_disk = self.place.name == "lance" and self.place.can_mount and self.number % 10 == 7
+        self.kills_server = self.place.name == "postgresql" and self.number % 10 == 7
+        self.writes = self.goal == "upgrade" and self.number % 2 == 0 and not self.fills_disk and not self.kills_server
+        self.expected: dict[str, Space] = {}
+
+    def carry_out(self) -> None:
+        address = self.place.address(self.number, small=self.fills_disk)
+        try:
+            embeddings, payload = rows_of(0, ROWS, OLD)
+            Gallery.create(address, embeddings, payload, unit_rows=UNIT_ROWS)
+            self.expected = dict.fromkeys(embeddings.ids.tolist(), OLD)
+            before = digest(Gallery.open(address), "v1")
+            with self._application(address) as application:
+                self._disturb(address, application)
+                self._finish(address)
+            self._check(address, before)
+        finally:
+            self.counts.runs += 1
+            self.place.remove(address)
+
+    def _application(self, address: str) -> contextlib.AbstractContextManager[Application | None]:
+        return Application(address, self.counts, self.problems) if self.place.concurrent else contextlib.nullcontext()
+
+    def _disturb(self, address: str, application: Application | None) -> None:
+        if self.fills_disk:
+            self._fill_the_disk(address, application)
+        if self.kills_server:
+            self._kill_the_server(address, application)
+        for kill in range(2 if self.number % 4 == 3 else 1):
+            worker = Worker(address, self.goal, self.pause)
+            moment = self.rng.uniform(0, self.length)
+            if self.writes and application and not kill:
+                worker.wait_until_ready()
+                time.sleep(moment / 2)
+                added, gone = application.write(ROWS + 10 * self.number)
+                self.expected |= added
+                self.expected = {name: space for name, space in self.expected.items() if name not in gone}
+                moment /= 2
+            if worker.kill_after(moment):
+                self.counts.kills += 1
+                self.counts.killed_in[worker.last] = self.counts.killed_in.get(worker.last, 0) + 1
+            else:
+                worker.finish()
+
+    def _fill_the_disk(self, address: str, application: Application | None) -> None:
+        self.place.fill()
+        code = Worker(address, self.goal, 0).finish()
+        self.counts.disks_filled += 1
+        if code == 0:
+            self.problems.append(f"run {self.number}: the full disk was not noticed")
+            self.counts.unfinished += 1
+        self.place.free()
+
+    def _kill_the_server(self, address: str, application: Application | None) -> None:
+        worker = Worker(address, self.goal, self.pause)
+        worker.wait_until_ready()
+        time.sleep(self.rng.uniform(0, self.length))
+        if application:
+            application.paused.set()
+            time.sleep(0.2)
+        self.place.kill_server()
+        self.counts.servers_killed += 1
+        worker.finish()
+        self.place.start_server()
+        if application:
+            application.paused.clear()
+
+    def _finish(self, address: str) -> None:
+        for _ in range(3):  # a row that comes between check and switch is refused once: the operator starts it again
+            worker = Worker(address, self.goal, 0)
+            if worker.finish() == 0:
+                return
+        self.counts.unfinished += 1
+        self.problems.append(f"run {self.number} ({self.goal}) does not finish: {worker.errors[-300:]}")
+
+    def _check(self, address: str, before: str) -> None:
+        gallery = Gallery.open(address)
+        live = NEW if self.goal != "rollback" else OLD
+        if not gallery.active_space.same_as(live):
+            self.counts.unfinished += 1
+            self.problems.append(f"run {self.number}: {gallery.active_column} is live after {self.goal}")
+        lost, wrong, changed = compare(gallery, self.expected)
+        self.counts.rows_lost += lost
+        self.counts.rows_wrong += wrong
+        self.counts.payload_changed += changed
+        if lost or wrong or changed:
+            self.problems.append(f"run {self.number} ({self.goal}): {lost} lost, {wrong} wrong, {changed} payload")
+        if self.goal == "rollback":
+            self.counts.rollbacks += 1
+            self.counts.rollbacks_wrong += digest(gallery, "v1") != before
+        elif self.goal == "upgrade" and all(space is OLD for space in self.expected.values()) and not self.writes:
+            rollback(gallery)
+            self.counts.rollbacks += 1
+            self.counts.rollbacks_wrong += digest(gallery, "v1") != before
+        else:
+            self.counts.finalizes += self.goal == "finalize"
+
+
+def digest(gallery: Gallery, column: str) -> str:
+    """Over ids, payload and the bytes of one column, in the order of the ids."""
+    batches = gallery.store.scan(["id", "path", "price", column])
+    table = pa.Table.from_batches(batches).sort_by("id")
+    vectors, _ = present_vectors(table[column].combine_chunks())
+    rest = "\n".join(map(str, table.select(["id", "path", "price"]).to_pylist()))
+    return hashlib.sha256(rest.encode() + vectors.tobytes()).hexdigest()
+
+
+def compare(gallery: Gallery, expected: dict[str, Space]) -> tuple[int, int, int]:
+    """Rows lost, rows whose live vector is not the reference's, and rows whose payload changed."""
+    column = gallery.active_column
+    table = pa.Table.from_batches(gallery.store.scan(["id", "path", "price", column])).sort_by("id")
+    ids = np.array(table["id"].to_pylist())
+    lost = len(set(expected) ^ set(ids.tolist()))
+    vectors, there = present_vectors(table[column].combine_chunks())
+    lost += int((~there).sum())
+    names = ids[there]
+    wanted = np.stack([expected_vector(name, expected.get(name, OLD), gallery.active_space) for name in names])
+    wrong = int((np.abs(vectors - wanted).max(axis=1) > TOLERANCE).sum())
+    payload = payload_of(ids)
+    changed = int((np.array(table["path"].to_pylist()) != np.array(payload["path"].to_pylist())).sum())
+    changed += int((np.array(table["price"].to_pylist()) != np.array(payload["price"].to_pylist())).sum())
+    return lost, wrong, changed
+
+
+def expected_vector(name: str, written_in: Space, live: Space) -> np.ndarray:
+    ids = np.array([name])
+    if live.same_as(written_in):
+        return vectors_of(ids, written_in)[0]
+    return Reference().apply(Embeddings(ids, vectors_of(ids, OLD), OLD)).vectors[0]
+
+
+def calibrate(place: LancePlace, pause: float) -> float:
+    """Seconds of an undisturbed upgrade that ends with finalize, from its first line on."""
+    address = place.address(10**6)
+    Gallery.create(address, *rows_of(0, ROWS, OLD), unit_rows=UNIT_ROWS)
+    worker = Worker(address, "finalize", pause)
+    worker.wait_until_ready()
+    began = time.perf_counter()
+    code = worker.finish()
+    taken = time.perf_counter() - began
+    place.remove(address)
+    if code:
+        raise SystemExit(f"an undisturbed upgrade failed: {worker.errors}")
+    return taken
+
+
+@contextlib.contextmanager
+def opened(store: str) -> Iterator[LancePlace]:
+    place = LancePlace()
+    try:
+        yield place
+    finally:
+        place.close()
+
+
+def show(counts: Counts, store: str, length: float) -> None:
+    table = Table("", "count", title=f"{store}: {ROWS:,} rows, an undisturbed upgrade takes {length:.1f} s")
+    for name, value in asdict(counts).items():
+        if name != "killed_in":
+            table.add_row(name.replace("_", " "), f"{value:,}", style="bold" if name in BAD else "")
+    Console().print(table)
+    Console().print("killed after: " + ", ".join(f"{name} {number}" for name, number in counts.killed_in.items()))
+
+
+def main(
+    *,
+    store: Annotated[str, typer.Option(help=f"One of {', '.join(STORES)}.")] = "lance",
+    runs: Annotated[int, typer.Option(help="Galleries to upgrade.")] = 100,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
+    worker: Annotated[str, typer.Option(hidden=True)] = "",
+    goal: Annotated[str, typer.Option(hidden=True)] = "upgrade",
+    pause: Annotated[float, typer.Option(hidden=True)] = 0.01,
+) -> None:
+    if worker:
+        try:
+            work(worker, goal, pause)
+        except BictError as error:
+            raise SystemExit(f"refused: {error}") from None
+        return
+    if store not in STORES:
+        raise SystemExit(f"unknown store {store!r}: one of {', '.join(STORES)}")
+    counts, problems = Counts(), []
+    with opened(store) as place, Progress(console=Console(stderr=True)) as progress:
+        length = calibrate(place, pause)
+        task = progress.add_task(f"{store} runs", total=runs)
+        for number in range(runs):
+            Run(place, number, counts, problems, length, pause).carry_out()
+            progress.advance(task)
+    show(counts, store, length)
+    for problem in problems[:20]:
+        Console().print(problem, style="red")
+    if json_file:
+        record = {
+            "benchmark": "chaos",
+            "command": " ".join(["python", "benchmarks/chaos.py", *sys.argv[1:]]),
+            "store": store,
+            "rows": ROWS,
+            "seconds_undisturbed": length,
+            **asdict(counts),
+            "cores": os.cpu_count(),
+            "versions": {name: version(name) for name in ("bict", "pylance", "numpy")}
+            | {"python": platform.python_version()},
+        }
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(record, indent=2) + "\n")
+    if any(getattr(counts, name) for name in BAD):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
