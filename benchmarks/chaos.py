@@ -6,7 +6,7 @@
 Each run writes a gallery, starts an upgrade in a process of its own, kills that process (SIGKILL) at a random moment,
 some runs twice, and lets a last start finish. Runs end with the upgrade, with a rollback, or with finalize. Meanwhile
 this process searches all the time, and in a third of the runs adds and deletes rows. Some Lance runs fill the disk (a
-small tmpfs, where mounting is allowed) before they are resumed; some PostgreSQL runs kill the server and start it again.
+small tmpfs, where mounting is allowed) before they are resumed; some PostgreSQL runs kill the server and start it anew.
 """
 
 from __future__ import annotations

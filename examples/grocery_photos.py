@@ -99,10 +99,9 @@ def main() -> None:
             manifest = write_manifest(options.photos, out / "photos.csv", seed=seed, **limits)
             results.append({"seed": seed, **run(manifest, out / "run", old, new, steps)})
     show(results)
+    command = f"python examples/grocery_photos.py --photos PHOTOS --seeds {' '.join(map(str, options.seeds))}"
     if options.json:
-        write_json(
-            options.json, {"command": "python examples/grocery_photos.py", "old": old, "new": new, "runs": results}
-        )
+        write_json(options.json, {"command": command, "old": old, "new": new, "runs": results})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ fsync = off
 full_page_writes = off
 shared_buffers = 64MB
 max_connections = 40
+deadlock_timeout = 200ms
 """
 ACCESS = """
 local all all trust

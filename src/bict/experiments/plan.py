@@ -42,7 +42,7 @@ def demo_plan(images: ImageSet, *, seed: int = 0, quick: bool = False) -> RunPla
 
 
 def _characters(quick: bool) -> tuple[dict[str, object], dict[str, object]]:
-    epochs = (4, 2) if quick else (8, 4)
+    epochs = (4, 2) if quick else (8, 8)
     return {"backbone": "conv-small", "epochs": epochs[0]}, {"backbone": "conv-base", "epochs": epochs[1]}
 
 

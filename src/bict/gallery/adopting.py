@@ -33,6 +33,7 @@ def adopt(address: str, *, id_column: str, vector_column: str, space: Space, pro
             says.
     """
     store = open_store(address)
+    address = store.address  # as shown: without a password
     if store.read_metadata() is not None:
         raise GalleryError(f"{address} is a gallery already: see bict gallery info")
     schema = store.schema()

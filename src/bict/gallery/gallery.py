@@ -72,7 +72,7 @@ class Gallery:
         batches = as_batches(embeddings, payload)
         first = next(batches, None)
         if first is None:
-            raise GalleryError(f"nothing to store in {address}: expected at least one row")
+            raise GalleryError("nothing to store: expected at least one row")
         metadata = first_generation(first[0].space)
         tables = _unique_rows(itertools.chain([first], batches), metadata.active)
         store, place = store_of(str(address))

@@ -46,8 +46,8 @@ def rollback(gallery: Gallery, *, leave_out: bool = False) -> str:
     lost = gallery.store.count_missing([live.name], [older.name])
     if lost and not leave_out:
         raise GalleryError(
-            f"{lost} rows have no vector in {older.name!r}: they were written in the new space since the switch. Embed "
-            "them with the old model, or roll back with --leave-out: they stay stored but are not found"
+            f"{lost} rows have no vector in {older.name!r}: they were written in the new space since the switch. Roll "
+            "back with --leave-out to keep them stored but not found, then embed them with the old model"
         )
     before: State = "staged" if live.origins else "kept"
     going_back = metadata.switched_to(older.name, before).changed(live.name, checked=None)

@@ -75,7 +75,9 @@ def write_gallery(model: Model, images: ImageSet, to: str, progress: Progress = 
     if gallery is None:
         return Gallery.create(to, ((part, None) for part in _stream(model, images, progress)))
     if not gallery.active_space.same_as(model.space):
-        raise GalleryError(f"{to} holds vectors of {gallery.active_space}, not of {model.space}: choose another --to")
+        raise GalleryError(
+            f"{gallery.address} holds vectors of {gallery.active_space}, not of {model.space}: choose another --to"
+        )
     gallery.add(embed_images(model, images, progress=progress))
     return gallery
 

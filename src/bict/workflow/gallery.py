@@ -86,6 +86,7 @@ def import_(
     space: Path | None = None,
     id_column: str = "id",
     vector_column: str = "vector",
+    replace: bool = False,
     progress: Progress = silent,
 ) -> Moved:
     """Fill a gallery, new or existing, from a Parquet or npy file; other columns become payload.
@@ -97,6 +98,7 @@ def import_(
             file carries it.
         id_column: the column of the ids.
         vector_column: the column of the vectors.
+        replace: rows whose id is in the gallery already take the place of the ones there.
         progress: called with rows written and rows in all.
 
     Raises:
@@ -110,7 +112,7 @@ def import_(
         return Moved(str(file), to, len(Gallery.create(to, counted)))
     rows = 0
     for embeddings, payload in counted:
-        opened.add(embeddings, payload)
+        opened.add(embeddings, payload, replace=replace)
         rows += len(embeddings)
     return Moved(str(file), to, rows)
 

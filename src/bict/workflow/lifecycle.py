@@ -176,6 +176,6 @@ def finalize(gallery: str, *, drop_base: bool = False, yes: bool = False, confir
     going = (*upgraded, *(base if drop_base else ()))
     names = ", ".join(column.name for column in going)
     if asks and going and not confirm(f"Remove {names} ({bytes_of(opened, going):,} bytes) for good?"):
-        raise GalleryError(f"nothing was removed from {gallery}: not confirmed")
+        raise GalleryError(f"nothing was removed from {opened.address}: not confirmed")
     with working(opened, [], "upgrade finalize"):
         return rooms.finalize(opened, drop_base=drop_base)

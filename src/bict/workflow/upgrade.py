@@ -50,7 +50,7 @@ def upgrade(
         if planned.problems:
             raise GalleryError(planned.problems[0])
         if not confirm(f"{summary(planned)} Upgrade?"):
-            raise GalleryError(f"nothing was written to {gallery}: the upgrade was not confirmed")
+            raise GalleryError(f"nothing was written to {opened.address}: the upgrade was not confirmed")
     return upgrade_gallery(opened, loaded, progress=progress)
 
 

@@ -6,6 +6,7 @@ import pytest
 from bict.embeddings import Embeddings, normalise
 from bict.errors import GalleryError
 from bict.gallery import Gallery, finalize, rollback, stage, upgrade
+from bict.gallery.stores.lance_search import indexes_of
 from bict.spaces import Space
 
 THIRD = Space(name="third", fingerprint="c" * 16, dim=3)
@@ -114,4 +115,4 @@ def test_an_index_is_built_again_when_the_files_under_it_are(tmp_path, linear):
         assert (near.ids[:, 0] == exact.ids[:, 0]).mean() > 0.9
         assert 3 not in near.ids
         finalize(gallery, drop_base=True)
-    assert gallery.store._indexes() == ["v2_cosine_bict"]
+    assert indexes_of(gallery.store._refresh()) == ["v2_cosine_bict"]

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
-from urllib.parse import parse_qs
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bict.embeddings import arrow_to_vectors
 from bict.errors import GalleryError, MissingGallery, RowsChanged
 from bict.gallery.ledger import FILE as LEDGER
 from bict.gallery.ledger import Entry, FileLedger
@@ -31,10 +27,8 @@ from bict.gallery.stores.base import (
     Unit,
     check_vector_columns,
     first_line,
-    require_same_columns,
     require_staged,
 )
-from bict.gallery.stores.exact import exact_search, scores_of
 from bict.gallery.stores.lance_files import (
     AHEAD,
     folder_of,
@@ -47,21 +41,16 @@ from bict.gallery.stores.lance_files import (
     without_field,
     write_file,
 )
+from bict.gallery.stores.lance_search import build_index, indexes_of, measured_by, search_exactly, search_index
+from bict.gallery.stores.lance_tables import UNREADABLE, changing, parse_address, presence, reader_of, reading
 from bict.runs import write_json
 
 if TYPE_CHECKING:
     import lance
     from lance.fragment import LanceFragment
 
-DEFAULT_TABLE = "vectors"
 ERASED = "erased.json"
-INDEX_SUFFIX = "_bict"
-SCORES_AT_ONCE = 2**24
 COMMIT_TRIES = 20
-UNREADABLE = (OSError, RuntimeError, pa.ArrowInvalid)
-"""What reading a file fails with that another process has just removed."""
-INDEXED_FROM = 1024
-PROBED_SHARE = 0.1
 
 
 class LanceStore:
@@ -75,7 +64,7 @@ class LanceStore:
     def __init__(self, address: str) -> None:
         self.address = address
         self.id_column = "id"
-        self._folder, table = _parse(address)
+        self._folder, table = parse_address(address)
         self._path = self._folder / f"{table}.lance"
         self._work = self._folder / "upgrades" / table
         self._data = self._refresh()
@@ -85,7 +74,7 @@ class LanceStore:
         """Write tables of one schema as a new gallery; what was written is removed when a table is refused."""
         import lance  # noqa: PLC0415
 
-        folder, table = _parse(address)
+        folder, table = parse_address(address)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise GalleryError(f"{address} exists and is not an empty folder: name a new one, or remove it first")
         stream = iter(tables)
@@ -95,7 +84,7 @@ class LanceStore:
         first = first.replace_schema_metadata({METADATA_KEY: metadata})
         path = folder / f"{table}.lance"
         try:
-            with _changing(address), _reader(first, stream) as reader:
+            with changing(address), reader_of(first, stream) as reader:
                 lance.write_dataset(reader, str(path), max_rows_per_file=unit_rows)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
@@ -105,7 +94,7 @@ class LanceStore:
     @classmethod
     def open(cls, address: str) -> Self:
         """An existing table in a folder."""
-        folder, table = _parse(address)
+        folder, table = parse_address(address)
         path = folder / f"{table}.lance"
         if not path.is_dir():
             raise MissingGallery(
@@ -137,7 +126,7 @@ class LanceStore:
 
     def write_metadata(self, text: str) -> None:
         """One metadata commit on the version last read."""
-        with _changing(self.address):
+        with changing(self.address):
             self._data.update_schema_metadata({METADATA_KEY: text})
 
     def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
@@ -164,14 +153,14 @@ class LanceStore:
 
     def count_missing(self, present: Sequence[str], absent: Sequence[str]) -> int:
         """One filtered count."""
-        return int(self._refresh().count_rows(filter=_filter(present, absent)))
+        return int(self._refresh().count_rows(filter=presence(present, absent)))
 
     def append(self, table: pa.Table) -> None:
         """Add rows as new fragments, in one commit."""
         import lance  # noqa: PLC0415
 
         check_vector_columns(table)
-        with _changing(self.address):
+        with changing(self.address):
             lance.write_dataset(table.replace_schema_metadata(None), self._refresh(), mode="append")
 
     def replace(self, table: pa.Table) -> None:
@@ -183,7 +172,7 @@ class LanceStore:
             for field in schema
         ]
         merge = self._data.merge_insert(self.id_column).when_matched_update_all().when_not_matched_insert_all()
-        with _changing(self.address):
+        with changing(self.address):
             merge.execute(pa.table(columns, schema=schema))
 
     def delete(self, ids: pa.Array) -> int:
@@ -200,12 +189,12 @@ class LanceStore:
 
     def scan(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """All rows, fragment after fragment."""
-        with _reading(self.address):
+        with reading(self.address):
             yield from self._refresh().to_batches(columns=list(columns), batch_size=batch_rows, **AHEAD)
 
     def fetch(self, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
         """The rows with these ids, found in one pass over the ids."""
-        with _reading(self.address):
+        with reading(self.address):
             data, start, found = self._refresh(), 0, [np.zeros(0, np.int64)]
             wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
             for batch in data.to_batches(columns=[self.id_column], batch_size=BATCH_ROWS):
@@ -215,36 +204,13 @@ class LanceStore:
 
     def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str, *, exact: bool = True) -> Hits:
         """One pass over the column, or a few partitions of its index; once more where a version vanished meanwhile."""
-        way = self._search_exactly if exact or not self._indexes(column) else self._search_index
+        way = search_exactly if exact or not indexes_of(self._refresh(), column) else search_index
         try:
-            return way(column, queries, k, metric)
+            return way(self._refresh(), self.id_column, column, queries, k, metric)
         except UNREADABLE:
             self._refresh()
-        with _reading(self.address):
-            return way(column, queries, k, metric)
-
-    def _search_exactly(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
-        data = self._refresh()
-        batch_rows = max(64, min(BATCH_ROWS, SCORES_AT_ONCE // max(1, len(queries))))
-        whole = data.to_batches(columns=[self.id_column, column], batch_size=batch_rows, **AHEAD)
-        batches = (
-            (batch[self.id_column].to_numpy(zero_copy_only=False), arrow_to_vectors(batch[column]))
-            for batch in (_with_vector(batch, column) for batch in whole)
-        )
-        return exact_search(batches, queries, k, metric, rows=data.count_rows(filter=_filter([column], [])))
-
-    def _search_index(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
-        data, ids, scores = self._refresh(), [], []
-        probes = max(1, math.ceil(PROBED_SHARE * math.sqrt(data.count_rows())))
-        for query in queries:
-            near = {"column": column, "q": query, "k": k, "nprobes": probes}
-            found = data.to_table(columns=[self.id_column, column, "_distance"], nearest=near)
-            exact = scores_of(query[None], arrow_to_vectors(found[column]), metric)[0]
-            order = np.argsort(-exact, kind="stable")
-            ids.append(found[self.id_column].to_numpy()[order])
-            scores.append(exact[order])
-        width = min(map(len, ids), default=0)
-        return Hits(np.array([row[:width].tolist() for row in ids]), np.stack([row[:width] for row in scores]))
+        with reading(self.address):
+            return way(self._refresh(), self.id_column, column, queries, k, metric)
 
     def units(self, column: str) -> list[Unit]:
         """One unit per fragment; its key covers the files that hold the ids and the other vectors."""
@@ -263,7 +229,7 @@ class LanceStore:
             unit
             for unit in self.units(column)
             if (unit.key not in entries or not (self._path / "data" / entries[unit.key].receipt).is_file())
-            and self._fragment(unit, column).count_rows(filter=_filter(sources, absent))
+            and self._fragment(unit, column).count_rows(filter=presence(sources, absent))
         ]
 
     def _fragment(self, unit: Unit, column: str) -> LanceFragment:
@@ -277,7 +243,7 @@ class LanceStore:
         fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
         if fragment is None:
             raise RowsChanged(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
-        with _reading(self.address):
+        with reading(self.address):
             yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS, **AHEAD)
 
     def begin_stage(self, column: str, dim: int, metric: str) -> None:
@@ -288,7 +254,7 @@ class LanceStore:
         if column in schema.names and schema.field(column).type != field.type:
             self.drop_column(column)
         if column not in self.schema().names:
-            with _changing(self.address):
+            with changing(self.address):
                 self._data.add_columns(field)
         self._refresh()
 
@@ -330,7 +296,7 @@ class LanceStore:
 
         for attempt in range(COMMIT_TRIES):
             try:
-                with _changing(self.address, passed=CommitConflictError):
+                with changing(self.address, passed=CommitConflictError):
                     change(self._refresh())
                 self._refresh()
             except CommitConflictError:
@@ -347,8 +313,8 @@ class LanceStore:
         """Leave the column out of the next version; files that were staged for it are removed."""
         files = self._staged_files(column)
         if column in self.schema().names:
-            with _changing(self.address):
-                for name in self._indexes(column):
+            with changing(self.address):
+                for name in indexes_of(self._refresh(), column):
                     self._data.drop_index(name)
                     self._refresh()
                 self._data.drop_columns([column])
@@ -369,22 +335,11 @@ class LanceStore:
             (folder_of(self._data) / name).unlink(missing_ok=True)
 
     def build_index(self, column: str, metric: str) -> str:
-        """IVF with flat lists, square root of the rows many; fewer than 1,024 rows are searched one by one instead."""
-        rows = self.count_missing([column], [])
-        if rows < INDEXED_FROM:
-            return f"none: {rows} rows are searched exactly"
-        partitions = max(1, round(math.sqrt(rows)))
-        with _changing(self.address):
-            self._data.create_index(
-                column, "IVF_FLAT", _index_name(column, metric), metric=metric, replace=True, num_partitions=partitions
-            )
+        """IVF with flat lists; fewer than 1,024 rows are searched one by one instead."""
+        with changing(self.address):
+            description = build_index(self._refresh(), column, metric)
         self._refresh()
-        return f"IVF_FLAT, {partitions} partitions"
-
-    def _indexes(self, column: str | None = None) -> list[str]:
-        """Names of the indexes that bict built, of one column or of all."""
-        own = [index for index in self._refresh().describe_indices() if index.name.endswith(INDEX_SUFFIX)]
-        return [index.name for index in own if column in (None, *index.field_names)]
+        return description
 
     def reclaim(self) -> list[str]:
         """Write files with dropped columns or deleted rows anew, remove all older versions, and build indexes again."""
@@ -413,8 +368,9 @@ class LanceStore:
         self._work.mkdir(parents=True, exist_ok=True)
         write_json(self._work / ERASED, stamps)
         self._remove_unreachable()
-        self._rebuild_indexes()
-        with _changing(self.address):
+        for name in indexes_of(self._refresh()):
+            self.build_index(*measured_by(name))
+        with changing(self.address):
             self._refresh().cleanup_old_versions(timedelta(0), error_if_tagged_old_versions=False)
 
     def _erased(self) -> set[str]:
@@ -433,11 +389,6 @@ class LanceStore:
                 entries = FileLedger(ledger).entries().values()
                 self._remove_unused(entry.receipt for entry in entries if entry.unit not in keys)
 
-    def _rebuild_indexes(self) -> None:
-        for name in self._indexes():
-            column, _, metric = name.removesuffix(INDEX_SUFFIX).rpartition("_")
-            self.build_index(column, metric)
-
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
         """Four bytes a number, and what the disk has free."""
         return 4 * dim * self.count(), shutil.disk_usage(self._folder).free
@@ -445,73 +396,3 @@ class LanceStore:
     def locked(self, owner: str) -> AbstractContextManager[None]:
         """A lock on a file, which the system lets go with the process."""
         return locked_file(self._work / "lock", owner, self.address)
-
-
-def _index_name(column: str, metric: str) -> str:
-    return f"{column}_{metric}{INDEX_SUFFIX}"
-
-
-def _parse(address: str) -> tuple[Path, str]:
-    """Folder and table name of an address."""
-    folder, _, options = address.partition("?")
-    table = parse_qs(options).get("table", [DEFAULT_TABLE])[-1]
-    if not folder or not table or Path(table).name != table:
-        raise GalleryError(f"{address} names no table: expected FOLDER or FOLDER?table=NAME")
-    return Path(folder), table
-
-
-def _filter(present: Sequence[str], absent: Sequence[str]) -> str:
-    """A condition on which vectors are null, with quoted names."""
-    some = " OR ".join(f"{_quoted(name)} IS NOT NULL" for name in present) or "TRUE"
-    return " AND ".join([f"({some})", *(f"{_quoted(name)} IS NULL" for name in absent)])
-
-
-def _quoted(name: str) -> str:
-    if "`" in name:
-        raise GalleryError(f"column name {name!r} holds a backtick: rename the column")
-    return f"`{name}`"
-
-
-def _with_vector(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
-    return batch.filter(batch[column].is_valid()) if batch[column].null_count else batch
-
-
-@contextmanager
-def _reader(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.RecordBatchReader]:
-    """A reader that Lance pulls tables through; what a table's maker raises comes out unwrapped."""
-    raised: list[BaseException] = []
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from check_vector_columns(first).to_batches(BATCH_ROWS)
-            for table in rest:
-                same = table.replace_schema_metadata(first.schema.metadata)
-                yield from check_vector_columns(require_same_columns(same, first.schema)).to_batches(BATCH_ROWS)
-        except BaseException as error:
-            raised.append(error)
-            raise
-
-    try:
-        yield pa.RecordBatchReader.from_batches(first.schema, batches())
-    except Exception:
-        if raised:
-            raise raised[0] from None
-        raise
-
-
-@contextmanager
-def _changing(address: str, passed: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
-    try:
-        yield
-    except passed:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:  # every refused Lance commit is one of these
-        raise GalleryError(f"{address} could not be changed, run again: {first_line(error)}") from error
-
-
-@contextmanager
-def _reading(address: str) -> Iterator[None]:
-    try:
-        yield
-    except UNREADABLE as error:
-        raise RowsChanged(f"{address} was changed or cannot be read, run again: {first_line(error)}") from error

@@ -42,7 +42,8 @@ class PgvectorStore:
     bict keeps notes in the tables `bict_galleries`, `bict_units` and `bict_ledger` of the same schema. While there is
     more than one vector column, a trigger empties vectors whose row gets another live vector. The address is libpq's
     URI with `table=NAME` or `table=SCHEMA.NAME` for another table than `vectors`. Psycopg is imported when a store is
-    first created or opened. Connections are made when needed, one for statements and one for a lock that is held.
+    first created or opened. Connections are made when needed, one for statements and one for a lock that is held; a
+    pooler between must leave each its session.
     """
 
     def __init__(self, address: str) -> None:
@@ -79,6 +80,7 @@ class PgvectorStore:
             store._table.create(connection, first, stream)
             store._notes.note_new(connection, metadata, min(unit_rows, UNIT_ROWS), first.schema)
             store._notes.guard(connection, Document.read(metadata), store._table.fields())
+        store._table.analyse()
         store._begin()
         return store
 

@@ -25,11 +25,13 @@ ADDRESS = re.compile(
     r"postgres(?:ql)?://(?:(?P<user>[^:@/?#]*)(?P<password>:[^@/]*)?@)?(?P<place>[^@?#]*)(?:\?(?P<query>[^@#]*))?"
 )
 SECRETS = ("password", "sslpassword")
-LOCK_WAIT = "10s"
+LOCK_WAIT = "5s"  # as long as others may have to queue behind a lock that is waited for
 OLDEST_SERVER = 140000
 NAME_BYTES = 63
 SETTINGS = """
 SELECT set_config('statement_timeout', '0', false),
+    set_config('enable_sort', 'off', false), set_config('enable_bitmapscan', 'off', false),
+    set_config('temp_buffers', '64MB', false), set_config('work_mem', '64MB', false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('search_path',
         concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)), false),

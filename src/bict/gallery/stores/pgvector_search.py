@@ -133,7 +133,7 @@ def _by_index(table: Table, target: Field, metric: str, *, half: bool) -> Compos
 
 def _settings(link: Link, k: int, *, exact: bool, indexed: bool) -> dict[str, str]:
     if exact:
-        return {"enable_indexscan": "off", "enable_bitmapscan": "off", "enable_indexonlyscan": "off"}
+        return {"enable_sort": "on", "enable_indexscan": "off", "enable_indexonlyscan": "off"}
     settings = {"hnsw.ef_search": str(max(100, HALF_MORE * k)), "enable_seqscan": "off" if indexed else "on"}
     return settings | ({"hnsw.iterative_scan": "relaxed_order"} if link.vector_version >= ITERATIVE_SINCE else {})
 

@@ -93,6 +93,8 @@ class Staging:
             if more or not bounds:
                 self.notes.set_bounds(connection, column, [*bounds, *more])
             self.notes.guard(connection, document, self.table.fields())
+        if column not in fields:
+            self.table.analyse()
 
     def _bounds_after(self, connection: Connection[Any], low: str | None, id_type: Composed) -> list[str]:
         """Where units begin after the last one that is known, once that has grown beyond twice a unit's rows."""
@@ -174,11 +176,13 @@ class Staging:
             GalleryError: there are fewer or more vectors than rows.
         """
         target, done = self.table.field(column), 0
-        for number, block in enumerate(vectors):  # may read the unit meanwhile, over the same connection
+        for block in vectors:  # may read the unit meanwhile, over the same connection
             seen = self._seen_of(unit)
             if done + len(block) > seen.rows:
                 raise _unequal(done + len(block), seen.rows)
-            if number == 0:
+            if not len(block):
+                continue
+            if not done:
                 self._make_room(target)
             self._copy(joined_rows([*seen.take(done, len(block)), encode(block, target)], len(block)))
             done += len(block)

@@ -274,16 +274,19 @@ class TestAdopted:
         sql(f"CREATE TYPE mood_{table_of(address)} AS ENUM ('good', 'bad')")
         gallery, old = adopted(address, sql, "uuid", ids, transform, more="NOT NULL")
         table = table_of(address)
-        node = sql("SELECT pg_relation_filenode(%s)", table).fetchone()
-        sql(f"ALTER TABLE {table} ADD COLUMN mood mood_{table} DEFAULT 'good', ADD COLUMN twice numeric "
-            "GENERATED ALWAYS AS (price * 2) STORED")  # fmt: skip
+        sql(
+            f"ALTER TABLE {table} ADD COLUMN mood mood_{table} DEFAULT 'good', ADD COLUMN twice numeric "
+            "GENERATED ALWAYS AS (price * 2) STORED"
+        )
+        file = "SELECT pg_relation_filenode(%s::regclass)"
+        before = sql(file, table).fetchone()
         report = upgrade(gallery, transform)
         assert report.column == "v2"
         new = transform.apply(old)
         assert gallery.search(new.take(np.array([7])), 1, include=["price", "mood", "twice"]).ids[0, 0] == ids[7]
         row = gallery.store.fetch(pa.array(ids[:1]), ["price", "mood", "twice"]).to_pylist()[0]
         assert (row["price"], row["mood"], row["twice"]) == ("1.50", "good", "3.00")
-        assert node is not None
+        assert sql(file, table).fetchone() == before  # the table was never written anew
         sql(f"INSERT INTO {table} (key, v2) SELECT gen_random_uuid(), v2 FROM {table} LIMIT 1")  # embedding may be null
         gallery.delete([str(k) for (k,) in sql(f"SELECT key FROM {table} WHERE embedding IS NULL").fetchall()])
         assert rollback(gallery) == "embedding"
@@ -398,6 +401,24 @@ class TestConcurrency:
             gallery, linear(before=lambda rows: sql(f"UPDATE {table} SET v2 = '{own}' WHERE id IN ('late', 'image-7')"))
         )
         assert sql(f"SELECT count(*) FROM {table} WHERE v2 = '{own}'").fetchone() == (2,)
+
+    def test_a_deadlock_with_a_writer_is_tried_again(self, postgres, address, sql, embeddings, linear):
+        gallery, table = make(address, embeddings, unit_rows=25), table_of(address)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+        def write():
+            with postgres.connect() as writer, writer.transaction():
+                writer.execute(f"UPDATE {table} SET label = 'x' WHERE id = 'image-9'")
+                held.set()
+                while sql(waiting).fetchone() == (0,):
+                    time.sleep(0.01)
+                writer.execute(f"UPDATE {table} SET label = 'x' WHERE id = 'image-0'")
+
+        held, writer = threading.Event(), threading.Thread(target=write)
+        stage(gallery, linear(before=lambda rows: writer.start() or held.wait(10)))
+        writer.join()
+        assert verify(gallery, linear()).passed
+        assert sql(f"SELECT count(*) FROM {table} WHERE label = 'x'").fetchone() == (2,)
 
     def test_the_switch_waits_for_a_writer_and_counts_its_rows(self, postgres, address, embeddings, linear):
         gallery, table = staged(make(address, embeddings), linear()), table_of(address)

@@ -1,0 +1,80 @@
+"""Search in a Lance table: one pass over a column, or a few partitions of its index."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bict.embeddings import arrow_to_vectors
+from bict.gallery.stores.base import BATCH_ROWS, Hits
+from bict.gallery.stores.exact import exact_search, scores_of
+from bict.gallery.stores.lance_files import AHEAD
+from bict.gallery.stores.lance_tables import presence
+
+if TYPE_CHECKING:
+    import lance
+
+INDEX_SUFFIX = "_bict"
+SCORES_AT_ONCE = 2**24
+INDEXED_FROM = 1024
+PROBED_SHARE = 0.1
+
+
+def search_exactly(
+    data: lance.LanceDataset, id_column: str, column: str, queries: NDArray[np.float32], k: int, metric: str
+) -> Hits:
+    """The k best rows that have a vector, in one pass."""
+    batch_rows = max(64, min(BATCH_ROWS, SCORES_AT_ONCE // max(1, len(queries))))
+    whole = data.to_batches(columns=[id_column, column], batch_size=batch_rows, **AHEAD)
+    batches = (
+        (batch[id_column].to_numpy(zero_copy_only=False), arrow_to_vectors(batch[column]))
+        for batch in (_with_vector(batch, column) for batch in whole)
+    )
+    return exact_search(batches, queries, k, metric, rows=data.count_rows(filter=presence([column], [])))
+
+
+def search_index(
+    data: lance.LanceDataset, id_column: str, column: str, queries: NDArray[np.float32], k: int, metric: str
+) -> Hits:
+    """The k best rows of a tenth of the index's partitions, with exact scores."""
+    ids, scores = [], []
+    probes = max(1, math.ceil(PROBED_SHARE * math.sqrt(data.count_rows())))
+    for query in queries:
+        near = {"column": column, "q": query, "k": k, "nprobes": probes}
+        found = data.to_table(columns=[id_column, column, "_distance"], nearest=near)
+        exact = scores_of(query[None], arrow_to_vectors(found[column]), metric)[0]
+        order = np.argsort(-exact, kind="stable")
+        ids.append(found[id_column].to_numpy()[order])
+        scores.append(exact[order])
+    width = min(map(len, ids), default=0)
+    return Hits(np.array([row[:width].tolist() for row in ids]), np.stack([row[:width] for row in scores]))
+
+
+def build_index(data: lance.LanceDataset, column: str, metric: str) -> str:
+    """IVF with flat lists, square root of the rows many; fewer than 1,024 rows are searched one by one instead."""
+    rows = int(data.count_rows(filter=presence([column], [])))
+    if rows < INDEXED_FROM:
+        return f"none: {rows} rows are searched exactly"
+    partitions, name = max(1, round(math.sqrt(rows))), f"{column}_{metric}{INDEX_SUFFIX}"
+    data.create_index(column, "IVF_FLAT", name, metric=metric, replace=True, num_partitions=partitions)
+    return f"IVF_FLAT, {partitions} partitions"
+
+
+def indexes_of(data: lance.LanceDataset, column: str | None = None) -> list[str]:
+    """Names of the indexes that bict built, of one column or of all."""
+    own = [index for index in data.describe_indices() if index.name.endswith(INDEX_SUFFIX)]
+    return [index.name for index in own if column in (None, *index.field_names)]
+
+
+def measured_by(index: str) -> tuple[str, str]:
+    """Column and metric of an index that bict built."""
+    column, _, metric = index.removesuffix(INDEX_SUFFIX).rpartition("_")
+    return column, metric
+
+
+def _with_vector(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    return batch.filter(batch[column].is_valid()) if batch[column].null_count else batch
