@@ -16,14 +16,11 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -42,11 +39,13 @@ from bict.gallery import Gallery, finalize, rollback, upgrade
 from bict.gallery.stores.base import present_vectors
 from bict.spaces import Space
 
+sys.path.insert(0, str(Path(__file__).parent))
+from chaos_places import PLACES, Place
+
 OLD = Space(name="old", fingerprint="0" * 16, dim=32)
 NEW = Space(name="new", fingerprint="1" * 16, dim=48)
 ROWS, UNIT_ROWS, TOLERANCE = 4000, 500, 1e-5
 GOALS = ("upgrade", "rollback", "finalize")
-STORES = ("lance", "postgresql", "qdrant")
 
 
 @dataclass
@@ -255,57 +254,6 @@ class Application:
         return added, gone
 
 
-# --- places ---------------------------------------------------------------------------------------------------------
-
-
-class LancePlace:
-    """Galleries in folders; with `small` on a tmpfs that is too small for the staged column."""
-
-    name = "lance"
-    concurrent = True
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="bict-chaos-"))
-        self.disk = self.folder / "disk"
-        self.disk.mkdir()
-        self.can_mount = self._mount("64m")
-        self._unmount()
-
-    def address(self, run: int, *, small: bool = False) -> str:
-        if small:
-            self._mount("64m")
-            return str(self.disk / f"gallery-{run}")
-        return str(self.folder / f"gallery-{run}")
-
-    def fill(self) -> None:
-        """Leave 64 kB."""
-        free = shutil.disk_usage(self.disk).free
-        (self.disk / "ballast").write_bytes(b"\0" * max(0, free - 65_536))
-
-    def free(self) -> None:
-        (self.disk / "ballast").unlink(missing_ok=True)
-
-    def remove(self, address: str) -> None:
-        shutil.rmtree(address, ignore_errors=True)
-        if str(self.disk) in address:
-            self._unmount()
-
-    def close(self) -> None:
-        self._unmount()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _mount(self, size: str) -> bool:
-        words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(self.disk)]
-        try:
-            return subprocess.run(words, capture_output=True, check=False).returncode == 0
-        except OSError:
-            return False
-
-    def _unmount(self) -> None:
-        with contextlib.suppress(OSError):
-            subprocess.run(["umount", str(self.disk)], capture_output=True, check=False)
-
-
 # --- one run --------------------------------------------------------------------------------------------------------
 
 
@@ -313,7 +261,7 @@ class LancePlace:
 class Run:
     """One gallery, killed and resumed."""
 
-    place: LancePlace
+    place: Place
     number: int
     counts: Counts
     problems: list[str]
@@ -323,9 +271,10 @@ class Run:
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.number)
         self.goal = GOALS[self.number % len(GOALS)]
-        self.fills_disk = self.place.name == "lance" and self.place.can_mount and self.number % 10 == 7
-        self.kills_server = self.place.name == "postgresql" and self.number % 10 == 7
-        self.writes = self.goal == "upgrade" and self.number % 2 == 0 and not self.fills_disk and not self.kills_server
+        self.fills_disk = self.place.can_fill and self.number % 10 == 7
+        self.kills_server = self.place.can_kill and self.number % 10 == 7
+        quiet = self.fills_disk or self.kills_server or not self.place.concurrent
+        self.writes = self.goal == "upgrade" and self.number % 2 == 0 and not quiet
         self.expected: dict[str, Space] = {}
 
     def carry_out(self) -> None:
@@ -454,7 +403,7 @@ def expected_vector(name: str, written_in: Space, live: Space) -> np.ndarray:
     return Reference().apply(Embeddings(ids, vectors_of(ids, OLD), OLD)).vectors[0]
 
 
-def calibrate(place: LancePlace, pause: float) -> float:
+def calibrate(place: Place, pause: float) -> float:
     """Seconds of an undisturbed upgrade that ends with finalize, from its first line on."""
     address = place.address(10**6)
     Gallery.create(address, *rows_of(0, ROWS, OLD), unit_rows=UNIT_ROWS)
@@ -469,15 +418,6 @@ def calibrate(place: LancePlace, pause: float) -> float:
     return taken
 
 
-@contextlib.contextmanager
-def opened(store: str) -> Iterator[LancePlace]:
-    place = LancePlace()
-    try:
-        yield place
-    finally:
-        place.close()
-
-
 def show(counts: Counts, store: str, length: float) -> None:
     table = Table("", "count", title=f"{store}: {ROWS:,} rows, an undisturbed upgrade takes {length:.1f} s")
     for name, value in asdict(counts).items():
@@ -489,7 +429,7 @@ def show(counts: Counts, store: str, length: float) -> None:
 
 def main(
     *,
-    store: Annotated[str, typer.Option(help=f"One of {', '.join(STORES)}.")] = "lance",
+    store: Annotated[str, typer.Option(help=f"One of {', '.join(PLACES)}.")] = "lance",
     runs: Annotated[int, typer.Option(help="Galleries to upgrade.")] = 100,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
     worker: Annotated[str, typer.Option(hidden=True)] = "",
@@ -502,10 +442,10 @@ def main(
         except BictError as error:
             raise SystemExit(f"refused: {error}") from None
         return
-    if store not in STORES:
-        raise SystemExit(f"unknown store {store!r}: one of {', '.join(STORES)}")
+    if store not in PLACES:
+        raise SystemExit(f"unknown store {store!r}: one of {', '.join(PLACES)}")
     counts, problems = Counts(), []
-    with opened(store) as place, Progress(console=Console(stderr=True)) as progress:
+    with contextlib.closing(PLACES[store]()) as place, Progress(console=Console(stderr=True)) as progress:
         length = calibrate(place, pause)
         task = progress.add_task(f"{store} runs", total=runs)
         for number in range(runs):
@@ -523,7 +463,7 @@ def main(
             "seconds_undisturbed": length,
             **asdict(counts),
             "cores": os.cpu_count(),
-            "versions": {name: version(name) for name in ("bict", "pylance", "numpy")}
+            "versions": {name: version(name) for name in ("bict", "pylance", "psycopg", "qdrant-client", "numpy")}
             | {"python": platform.python_version()},
         }
         json_file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from bict.embeddings import arrow_to_vectors, vectors_to_arrow
-from bict.errors import GalleryError, UnknownName, VectorError
+from bict.errors import GalleryError, SettingsError, UnknownName, VectorError
 from bict.gallery.ledger import Entry
 from bict.gallery.stores import STORES, open_store, store_of
 
@@ -284,11 +284,15 @@ def normalised(vectors):
 
 def test_one_process_at_a_time_holds_the_lock(address):
     store, other = make(address), open_store(address)
-    with store.locked("first"):
-        with pytest.raises(GalleryError, match="is being worked on by .*first"), other.locked("second"):
-            pass
+    refused = pytest.raises(GalleryError, match=r"is being worked on by .*first")
+    with store.locked("first"), refused, other.locked("second"):
+        pass
     with other.locked("second"):
         pass
+
+
+def test_a_plain_table_needs_no_advice(address):
+    assert make(address).advice() == []
 
 
 def test_the_room_a_column_takes_is_known(address):
@@ -316,5 +320,8 @@ def test_an_address_without_a_gallery_is_refused(address):
 
 def test_an_address_names_its_store():
     assert store_of("lance://some/folder") == (STORES["lance"], "some/folder")
+    with pytest.raises(SettingsError, match="needs two slashes") as caught:
+        store_of("postgresql:/me:secret@host/db")
+    assert "secret" not in str(caught.value)
     with pytest.raises(UnknownName, match="'lanse': did you mean 'lance'"):
         open_store("lanse://x")

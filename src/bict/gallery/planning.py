@@ -141,8 +141,7 @@ def _warnings(gallery: Gallery, routes: tuple[Route, ...], begun: bool) -> tuple
         for route in routes
         if route.source.origins
     ]
-    if gallery.metadata.active_column.index:
-        found.append("the live column's index stays; the new column gets its own with bict upgrade index")
+    found += gallery.store.advice()
     empty = len(gallery) - gallery.store.count_missing([gallery.active_column], []) if routes else 0
     if empty:
         found.append(f"{empty} rows have no vector in the live column and are not searched now")

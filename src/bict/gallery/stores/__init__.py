@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bict.errors import UnknownName
+from bict.errors import SettingsError, UnknownName
 from bict.gallery.stores.base import Hits, Store, Unit
 from bict.gallery.stores.lance import LanceStore
 from bict.gallery.stores.pgvector import PgvectorStore
@@ -19,9 +19,13 @@ def store_of(address: str) -> tuple[type[Store], str]:
 
     Raises:
         UnknownName: nothing keeps galleries under this scheme.
+        SettingsError: a scheme without its `//`; the address is not repeated, it may hold a password.
     """
     scheme, separator, rest = address.partition("://")
     if not separator:
+        start = address.partition(":")[0]
+        if start in {*STORES, *ALIASES}:
+            raise SettingsError(f"a gallery address that begins with {start}: needs two slashes: {start}://...")
         return LanceStore, address
     scheme = ALIASES.get(scheme, scheme)
     if scheme not in STORES:

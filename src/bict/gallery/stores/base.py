@@ -174,6 +174,10 @@ class Store(Protocol):
         """Free the disk that dropped columns and deleted rows still take; says where copies may remain."""
         ...
 
+    def advice(self) -> list[str]:
+        """What an operator should know about the place before anything is staged there; empty where there is nothing."""
+        ...
+
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
         """Bytes that a further column of this width takes, and bytes free where it would lie, None if not known."""
         ...

@@ -264,6 +264,16 @@ class PgvectorStore:
             run(connection, compose("VACUUM (FULL, ANALYZE) {t}", t=self._link.relation))
         return list(COPIES)
 
+    def advice(self) -> list[str]:
+        """Each row that is staged is written anew, and so enters every vector index of the table again."""
+        names = pgvector_search.vector_indexes(self._link)
+        if not names:
+            return []
+        return [
+            f"staging writes each row into the vector index {', '.join(names)} again, at a twentieth of the speed: where "
+            "searches can do without it meanwhile, drop it before, and build the new column's with bict upgrade index"
+        ]
+
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
         """Four bytes a number and eight a vector; what the server has free is not known."""
         return self.count() * (4 * dim + 8), None

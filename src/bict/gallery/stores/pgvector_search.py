@@ -31,6 +31,13 @@ WHERE i.indexrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))
 """
 
 
+VECTOR_INDEXES = """
+SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE i.indrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND a.amname IN ('hnsw', 'ivfflat')
+ORDER BY c.relname
+"""
+
+
 class Metric(NamedTuple):
     """A pgvector operator, its operator class for indexes, and the score that a distance stands for."""
 
@@ -154,6 +161,11 @@ def index_of(link: Link, column: str) -> str | None:
 def index_name(link: Link, column: str, suffix: str = "") -> str:
     """The name of the index that bict builds on a column."""
     return f"bict_hnsw_{hashlib.sha256(repr((link.relation[1], column)).encode()).hexdigest()[:16]}{suffix}"
+
+
+def vector_indexes(link: Link) -> list[str]:
+    """Names of the HNSW and IVF indexes on the table, whoever built them."""
+    return [str(name) for (name,) in link.rows("looking for indexes", VECTOR_INDEXES, link.relation)]
 
 
 def build_index(table: Table, column: str, metric: str) -> str:

@@ -340,6 +340,10 @@ class QdrantStore:
             copies.append(f"snapshots of {self.address}: {', '.join(sorted(found.name for found in snapshots))}")
         return copies
 
+    def advice(self) -> list[str]:
+        """A named vector of its own is written beside the others, without an index under it."""
+        return []
+
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
         """Four bytes a number, and what the disk of a folder has free; a server does not say."""
         return 4 * dim * self.count(), self._link.free_bytes()

@@ -541,3 +541,10 @@ class TestIndex:
         store = make(address, embeddings).store
         store.begin_stage("v2", 3, "dot")
         assert store.search("v2", np.ones((2, 3), np.float32), 4, "dot").ids.shape == (2, 0)
+
+
+def test_a_vector_index_on_the_table_is_mentioned_before_anything_is_staged(address, embeddings):
+    gallery = make(address, embeddings)
+    assert gallery.store.advice() == []
+    gallery.store.build_index("v1", "cosine")
+    assert "staging writes each row into the vector index bict_hnsw_" in gallery.store.advice()[0]
