@@ -175,7 +175,7 @@ class Store(Protocol):
         ...
 
     def advice(self) -> list[str]:
-        """What an operator should know about the place before anything is staged there; empty where there is nothing."""
+        """What an operator should know about the place before anything is staged there."""
         ...
 
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:

@@ -270,8 +270,8 @@ class PgvectorStore:
         if not names:
             return []
         return [
-            f"staging writes each row into the vector index {', '.join(names)} again, at a twentieth of the speed: where "
-            "searches can do without it meanwhile, drop it before, and build the new column's with bict upgrade index"
+            f"staging writes each row into the vector index {', '.join(names)} again, at a twentieth of the speed: "
+            "where searches can do without it meanwhile, drop it before, and build the new column's with bict upgrade index"
         ]
 
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:

@@ -33,7 +33,8 @@ WHERE i.indexrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))
 
 VECTOR_INDEXES = """
 SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE i.indrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND a.amname IN ('hnsw', 'ivfflat')
+JOIN pg_catalog.pg_am a ON a.oid = c.relam
+WHERE i.indrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND a.amname IN ('hnsw', 'ivfflat')
 ORDER BY c.relname
 """
 
