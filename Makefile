@@ -26,6 +26,11 @@ lint: $(VENV)/.installed  ## format, rules, types, import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed  ## the committed figures: Omniglot over three seeds, and the speed of ranking
+bench: $(VENV)/.installed  ## the committed figures: Omniglot over three seeds, upgrades that are killed, speed
 	$(BIN)/python benchmarks/omniglot_extended_class.py --json benchmarks/records/omniglot_extended_class.json
 	$(BIN)/python benchmarks/ranking_speed.py --json benchmarks/records/ranking_speed.json
+	$(BIN)/python benchmarks/upgrade_speed.py --json benchmarks/records/upgrade_speed.json
+	$(BIN)/python benchmarks/pgvector_staging.py --json benchmarks/records/pgvector_staging.json
+	$(BIN)/python benchmarks/chaos.py --runs 120 --json benchmarks/records/chaos_lance.json
+	$(BIN)/python benchmarks/chaos.py --store postgresql --runs 100 --json benchmarks/records/chaos_postgresql.json
+	$(BIN)/python benchmarks/chaos.py --store qdrant --runs 20 --json benchmarks/records/chaos_qdrant.json

@@ -271,7 +271,7 @@ class PgvectorStore:
             return []
         return [
             f"staging writes each row into the vector index {', '.join(names)} again, at a twentieth of the speed: "
-            "where searches can do without it meanwhile, drop it before, and build the new column's with bict upgrade index"
+            "drop it before, where searches can do without it, and build the new column's with bict upgrade index"
         ]
 
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
