@@ -62,6 +62,11 @@ class Chained:
         return Embeddings(embeddings.ids, normalise(embeddings.vectors @ self.weights), self.target)
 
 
+def tags_of(note: int) -> list[int] | None:
+    """Payload that is not flat: lists of several lengths, and none."""
+    return None if note % 5 == 0 else list(range(int(note) % 4))
+
+
 @dataclass
 class Model:
     """What must be stored: for each id a payload number and vectors by space name, and what became of the columns."""
@@ -90,7 +95,11 @@ class Life(RuleBasedStateMachine):
     def _new_rows(self, rows: int) -> tuple[Embeddings, pa.Table]:
         ids = np.array([f"r{self.count + row:03d}" for row in range(rows)])
         self.count += rows
-        return self._vectors(ids), pa.table({"note": self.random.integers(0, 1000, rows)})
+        return self._vectors(ids), self._payload(rows)
+
+    def _payload(self, rows: int) -> pa.Table:
+        notes = self.random.integers(0, 1000, rows)
+        return pa.table({"note": notes, "tags": pa.array([tags_of(note) for note in notes], pa.list_(pa.int64()))})
 
     def _vectors(self, ids: np.ndarray) -> Embeddings:
         space = next(space for space in SPACES if space.name == self.model.live)
@@ -112,7 +121,7 @@ class Life(RuleBasedStateMachine):
         if not self.model.rows:
             return
         name = data.draw(st.sampled_from(sorted(self.model.rows)))
-        embeddings, payload = self._vectors(np.array([name])), pa.table({"note": self.random.integers(0, 1000, 1)})
+        embeddings, payload = self._vectors(np.array([name])), self._payload(1)
         self.gallery.add(embeddings, payload, replace=True)
         self._remember(embeddings, payload)
 
@@ -276,9 +285,11 @@ class Life(RuleBasedStateMachine):
         exact = [c for c in metadata.stored.values() if c.state in ("live", "kept")]
         names = [column.name for column in exact]
         found: dict[str, dict[str, np.ndarray]] = {}
-        for batch in self.gallery.store.scan(["id", "note", *names]):
+        for batch in self.gallery.store.scan(["id", "note", "tags", *names]):
             ids = batch["id"].to_pylist()
-            assert batch["note"].to_pylist() == [self.model.notes[name] for name in ids]
+            notes = [self.model.notes[name] for name in ids]
+            assert batch["note"].to_pylist() == notes
+            assert batch["tags"].to_pylist() == [tags_of(note) for note in notes]
             found |= {name: {} for name in ids}
             for column in exact:
                 vectors, there = present_vectors(batch[column.name])

@@ -226,3 +226,17 @@ def test_rows_that_come_in_the_old_space_after_the_switch_are_filled_in(gallery,
     found = gallery.vectors("v2").vectors
     np.testing.assert_allclose(found[25:30], expected_vectors(transform, late), atol=1e-6)
     np.testing.assert_array_equal(found[30:], native.vectors)
+
+
+def test_a_ledger_that_does_not_belong_to_the_store_is_not_believed(gallery, tmp_path, embeddings, linear):
+    """Such as one that was copied from another gallery's folder, or left over from a restored backup."""
+    other = Gallery.create(tmp_path / "other", embeddings(), unit_rows=10)
+    stage(other, linear())
+    with pytest.raises(KeyboardInterrupt):
+        stage(gallery, linear(), progress=interrupt(20))
+    path = gallery.store.ledger("v2").path
+    path.write_bytes(other.store.ledger("v2").path.read_bytes())
+    transform = linear()
+    stage(gallery, transform)
+    assert verify(gallery, transform).passed
+    np.testing.assert_allclose(gallery.vectors("v2").vectors, expected_vectors(transform, embeddings()), atol=1e-6)

@@ -548,3 +548,26 @@ def test_a_vector_index_on_the_table_is_mentioned_before_anything_is_staged(addr
     assert gallery.store.advice() == []
     gallery.store.build_index("v1", "cosine")
     assert "staging writes each row into the vector index bict_hnsw_" in gallery.store.advice()[0]
+
+
+def test_erased_vectors_are_in_no_file_of_the_table_after_finalize(address, postgres, sql, linear):
+    """The write-ahead log still has them, which finalize says."""
+    space = linear().source.model_copy(update={"dim": 64})
+    transform = linear(source=space, target=linear().target.model_copy(update={"dim": 64}))
+    vectors = normalise(np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32))
+    gallery = Gallery.create(address, Embeddings(np.arange(40), vectors, space), unit_rows=10)
+    upgrade(gallery, transform)
+    erased = [vectors[7].tobytes(), gallery.vectors().vectors[7].tobytes()]
+
+    def files_holding():
+        sql("CHECKPOINT")
+        data = postgres.folder / "data" / "base"
+        found = [path.read_bytes() for path in data.rglob("*") if path.is_file() and path.stat().st_size]
+        return [sum(vector in content for content in found) for vector in erased]
+
+    assert min(files_holding()) > 0
+    assert gallery.delete([7]) == 1
+    copies = finalize(gallery, drop_base=True).copies
+    assert files_holding() == [0, 0]
+    assert any("log" in place for place in copies)
+    assert len(gallery.vectors()) == 39
