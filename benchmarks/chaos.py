@@ -45,6 +45,7 @@ from chaos_places import PLACES, Place
 OLD = Space(name="old", fingerprint="0" * 16, dim=32)
 NEW = Space(name="new", fingerprint="1" * 16, dim=48)
 ROWS, UNIT_ROWS, TOLERANCE = 4000, 500, 1e-5
+ASKED_AGAIN = 5
 GOALS = ("upgrade", "rollback", "finalize")
 
 
@@ -214,16 +215,16 @@ class Application:
         """A row's own vector must find that row first, whichever space is live."""
         number = int(self.rng.integers(ROWS // 2, ROWS))
         ids = np.array([f"r{number:06d}"])
-        for attempt in range(2):
+        for attempt in range(ASKED_AGAIN):
             space = gallery.active_space
             old = Embeddings(ids, vectors_of(ids, OLD), OLD)
             query = old if space.same_as(OLD) else Reference().apply(old)
             try:
                 found = gallery.search(query, k=3)
             except SpaceError:
-                if attempt:
+                if attempt == ASKED_AGAIN - 1:
                     raise
-                continue  # the switch came between the two lines: a client asks again
+                continue  # a switch or a rollback came between the two lines: a client asks again
             self.counts.searches += 1
             if found.ids[0, 0] != ids[0] or abs(found.similarities[0, 0] - 1) > 1e-3:
                 self.counts.searches_failed += 1
