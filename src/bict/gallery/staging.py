@@ -115,11 +115,11 @@ def stage(
     for _ in range(CATCH_UP_ROUNDS):
         entries = ledger.entries()
         store.commit_staged(column.name, entries)
-        todo = store.pending(column.name, sources, entries, only_missing=column.state == "live")
-        if not todo:
+        waiting = store.pending(column.name, sources, entries, only_missing=column.state == "live")
+        if not waiting:
             break
         with suppress(RowsChanged):  # what is there now is found in the next round
-            _stage_units(gallery, routes, column, todo, progress)
+            _stage_units(gallery, routes, column, waiting, progress)
     else:
         raise GalleryError(
             f"rows of {gallery.address} change faster than {column.name!r} is staged: run again when it is quieter"
@@ -283,12 +283,12 @@ def carry(
 
 
 def _stage_units(
-    gallery: Gallery, routes: tuple[Route, ...], column: Column, todo: list[Unit], progress: Progress | None
+    gallery: Gallery, routes: tuple[Route, ...], column: Column, waiting: list[Unit], progress: Progress | None
 ) -> None:
     total = gallery.store.count()
-    done = max(0, total - sum(unit.rows for unit in todo))
+    done = max(0, total - sum(unit.rows for unit in waiting))
     ledger = gallery.store.ledger(column.name)
-    for unit in todo:
+    for unit in waiting:
         shifted = _shifted(progress, done, total)
         ledger.record(_stage_unit(gallery, routes, unit, column, shifted))
         done += unit.rows

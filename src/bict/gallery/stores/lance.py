@@ -31,9 +31,9 @@ from bict.gallery.stores.base import (
 )
 from bict.gallery.stores.lance_files import (
     AHEAD,
-    folder_of,
     live_offsets,
     needs_rewriting,
+    remove_unused,
     rewritten,
     spread,
     stamp,
@@ -268,7 +268,7 @@ class LanceStore:
     def commit_staged(self, column: str, entries: Mapping[str, Entry]) -> None:
         """One merge commit that gives every listed fragment its new data file; files of vanished units are removed."""
         self._commit(lambda data: self._merge(data, column, entries))
-        self._remove_unused(entry.receipt for entry in entries.values())
+        remove_unused(self._refresh(), (entry.receipt for entry in entries.values()))
 
     def _merge(self, data: lance.LanceDataset, column: str, entries: Mapping[str, Entry]) -> None:
         from lance.fragment import DataFile  # noqa: PLC0415
@@ -318,7 +318,7 @@ class LanceStore:
                     self._data.drop_index(name)
                     self._refresh()
                 self._data.drop_columns([column])
-        self._remove_unused(files)
+        remove_unused(self._refresh(), files)
         shutil.rmtree(self._work / column, ignore_errors=True)
 
     def _staged_files(self, column: str) -> set[str]:
@@ -327,12 +327,6 @@ class LanceStore:
             return {entry.receipt for entry in self.ledger(column).entries().values()}
         except GalleryError:
             return set()
-
-    def _remove_unused(self, files: Iterable[str]) -> None:
-        """Delete data files that the newest version does not hold."""
-        used = {file.path for fragment in self._refresh().get_fragments() for file in fragment.metadata.files}
-        for name in set(files) - used:
-            (folder_of(self._data) / name).unlink(missing_ok=True)
 
     def build_index(self, column: str, metric: str) -> str:
         """IVF with flat lists; fewer than 1,024 rows are searched one by one instead."""
@@ -387,7 +381,7 @@ class LanceStore:
             keys = {unit.key for unit in self.units(column)}
             with suppress(GalleryError):
                 entries = FileLedger(ledger).entries().values()
-                self._remove_unused(entry.receipt for entry in entries if entry.unit not in keys)
+                remove_unused(self._refresh(), (entry.receipt for entry in entries if entry.unit not in keys))
 
     def advice(self) -> list[str]:
         """Staging writes files of its own and slows nobody down."""

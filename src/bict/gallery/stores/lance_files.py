@@ -57,6 +57,13 @@ def folder_of(data: lance.LanceDataset) -> Path:
     return Path(str(data.uri).removeprefix("file://")) / "data"
 
 
+def remove_unused(data: lance.LanceDataset, names: Iterable[str]) -> None:
+    """Delete data files that this version does not hold."""
+    used = {file.path for fragment in data.get_fragments() for file in fragment.metadata.files}
+    for name in set(names) - used:
+        (folder_of(data) / name).unlink(missing_ok=True)
+
+
 def rewritten(data: lance.LanceDataset, fragment: LanceFragment) -> list[DataFile]:
     """The files of a fragment once more, without dropped columns and without what deleted rows held."""
     from lance.fragment import DataFile  # noqa: PLC0415
