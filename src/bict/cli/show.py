@@ -188,10 +188,7 @@ def gallery_info(found: GalleryInfo, as_json: bool) -> None:
         console.print(f"{found.unserved:,} rows have no vector in the live column and are not found", highlight=False)
     table = _table("column", "state", "space", "rows", "made from")
     for column in found.columns:
-        made = [*column.made_from]
-        if column.written_by_model:
-            made.append(f"{column.written_by_model:,} rows: written by a model")
-        cells = (column.name, column.state, str(column.space), f"{column.rows:,}", "\n".join(made))
+        cells = (column.name, column.state, str(column.space), f"{column.rows:,}", "\n".join(column.made_from))
         table.add_row(*(escape(cell) for cell in cells))
     console.print(table)
 

@@ -19,8 +19,7 @@ class ColumnInfo:
         state: staging, staged, live, kept or dropped.
         space: of its vectors.
         rows: how many rows have a vector in it.
-        written_by_model: how many of these a model wrote; the others are upgraded.
-        made_from: for upgraded rows, by source column: how many and the chain of transforms from the base on.
+        made_from: how many of them came which way: written by a model, or from which base through which transforms.
         checked: when it was last verified, ISO 8601, None if not.
         index: its index, None without one.
     """
@@ -30,7 +29,6 @@ class ColumnInfo:
     state: str
     space: Space
     rows: int
-    written_by_model: int
     made_from: tuple[str, ...]
     checked: str | None
     index: str | None
@@ -102,45 +100,45 @@ def info(gallery: Gallery) -> GalleryInfo:
 
 def _column_info(gallery: Gallery, metadata: GalleryMetadata, column: Column) -> ColumnInfo:
     stored = column.name in metadata.stored and column.name in gallery.store.schema().names
-    rows = gallery.store.count_missing([column.name], []) if stored else 0
-    made_from: list[str] = []
-    earlier: list[str] = []
-    upgraded = 0
-    for origin in column.origins if stored else ():
-        if origin.column not in metadata.stored:
-            made_from.append(f"from {origin.column} (dropped): {_chain(metadata, column, origin.column)}")
-            continue
-        count = _carried(gallery, column.name, origin.column, earlier)
-        earlier.append(origin.column)
-        upgraded += count
-        made_from.append(f"{count:,} rows: {_chain(metadata, column, origin.column)}")
     return ColumnInfo(
         name=column.name,
         generation=column.generation,
         state=column.state,
         space=column.space,
-        rows=rows,
-        written_by_model=rows - upgraded if not any("(dropped)" in text for text in made_from) else 0,
-        made_from=tuple(made_from),
+        rows=gallery.store.count_missing([column.name], []) if stored else 0,
+        made_from=tuple(lineage_of(gallery, column)) if stored else (),
         checked=column.checked.isoformat(timespec="seconds") if column.checked else None,
         index=column.index,
     )
 
 
-def _carried(gallery: Gallery, column: str, source: str, earlier: list[str]) -> int:
-    """Rows that have a vector in `source`, none in an earlier source, and one in the column."""
-    there = gallery.store.count_missing([source], earlier)
-    return there - gallery.store.count_missing([source], [*earlier, column])
+def lineage_of(gallery: Gallery, column: Column) -> list[str]:
+    """How many rows of a column came which way: `N rows: v1 (space) -> transform abc -> v2`, from the base on."""
+    metadata = gallery.metadata
+    if any(origin.column not in metadata.stored for origin in column.origins):
+        return [*column.lineage, "as it was when earlier columns were removed; rows written since are not counted"]
+    found = []
+    for text, base, absent in _paths(metadata, column):
+        rows = gallery.store.count_missing([base], absent)
+        if base != column.name:
+            rows -= gallery.store.count_missing([base], [*absent, column.name])
+        if rows:
+            found.append(f"{rows:,} rows: {text}")
+    return found
 
 
-def _chain(metadata: GalleryMetadata, column: Column, source: str) -> str:
-    """`v1 (space) -> transform abc -> v2`, from the base on."""
-    digest = next(origin.transform for origin in column.origins if origin.column == source)
-    before = metadata.columns[source]
-    first = f"{source} ({before.space})"
-    if before.origins:
-        first = _chain(metadata, before, before.origins[0].column)
-    return f"{first} -> transform {digest[:12]} -> {column.name}"
+def _paths(metadata: GalleryMetadata, column: Column) -> list[tuple[str, str, list[str]]]:
+    """Each way into a column: its text, the base column of its rows, and columns in which they have no vector."""
+    found: list[tuple[str, str, list[str]]] = []
+    earlier: list[str] = []
+    for origin in column.origins:
+        step = f" -> transform {origin.transform[:12]} -> {column.name}"
+        found += [
+            (text + step, base, list(dict.fromkeys([*absent, *earlier])))
+            for text, base, absent in _paths(metadata, metadata.columns[origin.column])
+        ]
+        earlier.append(origin.column)
+    return [*found, (f"{column.name} ({column.space}), written by its model", column.name, list(column.sources))]
 
 
 def status(gallery: Gallery) -> UpgradeStatus:
@@ -148,38 +146,41 @@ def status(gallery: Gallery) -> UpgradeStatus:
     metadata, rows = gallery.metadata, len(gallery)
     column = metadata.staged
     if column is None:
+        unserved = rows - gallery.store.count_missing([metadata.active], [])
         return UpgradeStatus(
-            gallery.address,
-            metadata.active,
-            None,
-            "none",
-            0,
-            0,
-            rows,
-            0,
+            address=gallery.address,
+            live=metadata.active,
+            column=None,
+            state="none",
+            units=0,
+            units_done=0,
+            rows=rows,
+            rows_done=0,
             checked=False,
-            index=None,
-            next=_next_of_live(metadata),
+            index=metadata.active_column.index,
+            next=_next_of_live(metadata, unserved),
         )
-    units = gallery.store.units(column.name)
-    entries = gallery.store.ledger(column.name).entries()
-    done = [unit for unit in units if unit.key in entries]
+    store = gallery.store
+    units, entries = store.units(column.name), store.ledger(column.name).entries()
+    waiting = store.pending(column.name, column.sources, entries, only_missing=True)
     return UpgradeStatus(
         address=gallery.address,
         live=metadata.active,
         column=column.name,
         state=column.state,
         units=len(units),
-        units_done=len(done),
+        units_done=len(units) - len(waiting),
         rows=rows,
-        rows_done=sum(unit.rows for unit in done),
+        rows_done=rows - sum(unit.rows for unit in waiting),
         checked=column.checked is not None,
         index=column.index,
-        next=_next_of_staged(column, len(units) - len(done)),
+        next=_next_of_staged(column, len(waiting)),
     )
 
 
-def _next_of_live(metadata: GalleryMetadata) -> str:
+def _next_of_live(metadata: GalleryMetadata, unserved: int) -> str:
+    if unserved and metadata.active_column.origins:
+        return f"{unserved} rows have no vector in the live column: bict upgrade run GALLERY TRANSFORM fills them in"
     if metadata.previous:
         return "bict upgrade rollback goes back, bict upgrade finalize removes what is kept"
     return "nothing is under way: bict upgrade plan GALLERY TRANSFORM"

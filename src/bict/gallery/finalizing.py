@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bict.errors import GalleryError
+from bict.gallery.describing import lineage_of
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column
 
@@ -57,25 +58,38 @@ def finalize(gallery: Gallery, *, drop_base: bool = False) -> Finalized:
     upgraded, base = kept_columns(gallery)
     going = (*upgraded, *(base if drop_base else ()))
     staying = [name for name in metadata.stored if name not in {column.name for column in going}]
-    lost = gallery.store.count_missing([column.name for column in going], staying) if going else 0
-    if lost:
-        raise GalleryError(
-            f"{lost} rows have a vector only in {', '.join(column.name for column in going)}: upgrade them first "
-            "(bict upgrade run), or delete them"
-        )
-    for column in going:
-        gallery.edit(lambda newest, name=column.name: newest.changed(name, state="dropped", index=None))  # type: ignore[misc]
-        gallery.store.drop_column(column.name)
     _drop_left_behind(gallery)
+    _remember_lineage(gallery, going)
+    for column in going:
+        _drop(gallery, column, staying)
     copies = gallery.store.reclaim()
     left = [column for column in gallery.metadata.stored.values() if column.state == "kept"]
     names = tuple(column.name for column in going), tuple(column.name for column in left)
     return Finalized(*names, bytes_of(gallery, left), tuple(copies))
 
 
+def _drop(gallery: Gallery, column: Column, staying: Sequence[str]) -> None:
+    """Record a column as dropped, then drop it; where that is refused, it is kept as before."""
+    gallery.edit(lambda newest: newest.changed(column.name, state="dropped", index=None))
+    try:
+        gallery.store.drop_column(column.name, staying)
+    except GalleryError:
+        gallery.edit(lambda newest: newest.changed(column.name, state=column.state, index=column.index))
+        raise
+
+
 def _drop_left_behind(gallery: Gallery) -> None:
     """Columns whose removal was cut short by a kill: recorded as dropped, and still in the store."""
-    present = gallery.store.schema().names
-    for column in gallery.metadata.columns.values():
+    metadata, present = gallery.metadata, gallery.store.schema().names
+    for column in metadata.columns.values():
         if column.state == "dropped" and column.name in present:
-            gallery.store.drop_column(column.name)
+            gallery.store.drop_column(column.name, list(metadata.stored))
+
+
+def _remember_lineage(gallery: Gallery, going: Sequence[Column]) -> None:
+    """Note where rows came from while the columns that tell it are still there."""
+    names = {column.name for column in going}
+    for column in gallery.metadata.stored.values():
+        if names & set(column.sources) and column.name not in names:
+            told = tuple(lineage_of(gallery, column))
+            gallery.edit(lambda newest, name=column.name, told=told: newest.changed(name, lineage=told))  # type: ignore[misc]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bict.embeddings import Embeddings
 from bict.errors import GalleryError, MissingGallery, SettingsError, UnknownName, VectorError
-from bict.gallery.metadata import VECTOR_COLUMN, GalleryMetadata, first_generation, parse_metadata
+from bict.gallery.metadata import GalleryMetadata, first_generation, parse_metadata
 from bict.gallery.rows import Batch, as_batches, fit_to_schema, refuse_repeated, to_embeddings, to_rows
 from bict.gallery.stores import Hits, Store, open_store, store_of
 from bict.spaces import Comparison, Space, compare, require_same
@@ -132,7 +132,7 @@ class Gallery:
         """Names of the columns that are neither ids nor vectors."""
         metadata = self.metadata
         vectors = {metadata.id_column, *metadata.columns}
-        return [name for name in self.store.schema().names if name not in vectors and not VECTOR_COLUMN.fullmatch(name)]
+        return [name for name in self.store.schema().names if name not in vectors]
 
     def __len__(self) -> int:
         return self.store.count()
@@ -173,7 +173,7 @@ class Gallery:
         kind = self.store.schema().field(self.metadata.id_column).type
         try:
             return self.store.delete(pa.array(ids, kind))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise GalleryError(f"found ids such as {next(iter(ids), None)!r}, expected {kind}") from error
 
     def vectors(self, column: str | None = None, *, with_labels: bool = True) -> Embeddings:
@@ -221,11 +221,17 @@ class Gallery:
         return SearchResult(hits.ids, hits.scores, comparison, self._payload_of(hits, include) if include else {})
 
     def _payload_of(self, hits: Hits, include: Sequence[str]) -> dict[str, NDArray[Any]]:
-        wanted, rows = np.unique(hits.ids, return_inverse=True)
-        table = self.store.fetch(pa.array(wanted), include)
-        ids = table[self.store.id_column].to_numpy(zero_copy_only=False)
-        order = np.argsort(ids.astype(wanted.dtype))[rows.reshape(hits.ids.shape)]
-        return {name: table[name].to_numpy(zero_copy_only=False)[order] for name in include}
+        """Payload of the hits by their ids; None for a row that was deleted since it was found."""
+        table = self.store.fetch(pa.array(np.unique(hits.ids)), include)
+        row_of = {name: row for row, name in enumerate(table[self.store.id_column].to_pylist())}
+        rows = pa.array([row_of.get(name) for name in hits.ids.ravel().tolist()], pa.int64())
+        shape = hits.ids.shape
+        return {name: _objects(table[name].take(rows)).reshape(shape) for name in include}
+
+
+def _objects(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Values as numpy holds them, lists as arrays."""
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _unique_rows(batches: Iterable[Batch], column: str) -> Iterator[pa.Table]:

@@ -6,14 +6,14 @@ from bict.errors import GalleryError
 from bict.gallery.gallery import Gallery
 
 
-def build_index(gallery: Gallery) -> str:
-    """Build the index of the staged column, or of the live one where nothing is staged, and say what it is.
+def build_index(gallery: Gallery, name: str | None = None) -> str:
+    """Build the index of a column and say what it is; unnamed, of the staged one, or of the live where none is staged.
 
     Raises:
         GalleryError: the column is still being staged: an index is never built under a column that is written to.
     """
     metadata = gallery.metadata
-    column = metadata.staged or metadata.active_column
+    column = metadata.columns[name] if name else metadata.staged or metadata.active_column
     if column.state == "staging":
         raise GalleryError(f"column {column.name!r} of {gallery.address} is half staged: finish with bict upgrade run")
     description = gallery.store.build_index(column.name, column.space.metric)

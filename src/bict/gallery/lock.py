@@ -49,6 +49,15 @@ def refuse_second(address: str, text: str) -> GalleryError:
 
 
 @contextmanager
+def waiting_for(path: Path) -> Iterator[None]:
+    """Hold an advisory lock on a file for a moment, waiting for whoever holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def locked_file(path: Path, doing: str, address: str) -> Iterator[None]:
     """Hold an advisory lock on a file; the system releases it when the process ends, however it ends.
 

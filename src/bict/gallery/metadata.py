@@ -40,6 +40,7 @@ class Column(BaseModel):
         stored_as: name of the column in the store.
         origins: for rows that have a vector in one of these columns, this column holds its transform, the first that
             applies; a row with none of them holds what a model wrote. Empty where a model wrote every row.
+        lineage: where the rows came from, as text, noted by `finalize` before it removed columns that told it.
         checked: when `verify` last passed; None again after anything was staged.
         index: what the approximate-nearest-neighbour index on the column is, None without one.
         created: when the column was recorded.
@@ -52,6 +53,7 @@ class Column(BaseModel):
     state: State
     stored_as: str = Field(min_length=1)
     origins: tuple[Origin, ...] = ()
+    lineage: tuple[str, ...] = ()
     checked: AwareDatetime | None = None
     index: str | None = None
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from bict.errors import BictError
 from bict.gallery.gallery import Gallery
-from bict.gallery.staging import Route, Transforms, VectorTransform, as_tuple, carry, find_routes, refuse_other
+from bict.gallery.staging import (
+    Route,
+    Transforms,
+    VectorTransform,
+    as_tuple,
+    carry,
+    find_routes,
+    next_name,
+    refuse_other,
+    refuse_unreachable,
+    under_way,
+)
 
 CALIBRATION_SECONDS = 2.0
 
@@ -72,19 +83,11 @@ def plan(gallery: Gallery, transforms: VectorTransform | Transforms) -> UpgradeP
     except BictError as error:
         problems.append(str(error))
     made = metadata.made_by(transform.digest for transform in chosen)
-    if routes and made is None:
-        try:
-            refuse_other(metadata)
-        except BictError as error:
-            problems.append(str(error))
-    column = made.name if made else f"v{metadata.next_generation}"
-    steps = _steps(gallery, routes)
+    begun = under_way(made)
     if routes:
-        left = gallery.store.count_missing([gallery.active_column], [route.source.name for route in routes])
-        if left:
-            problems.append(
-                f"{left} rows have no vector in a source column: give a transform from {gallery.active_space}"
-            )
+        problems += _refusals(gallery, routes, begun=begun)
+    column = made.name if begun and made else next_name(gallery)
+    steps = _steps(gallery, routes)
     rate = None
     if routes and not problems:
         try:
@@ -105,8 +108,20 @@ def plan(gallery: Gallery, transforms: VectorTransform | Transforms) -> UpgradeP
         rows_per_second=rate,
         seconds=rows / rate if rate else None,
         problems=tuple(problems),
-        warnings=_warnings(gallery, routes, made is not None),
+        warnings=_warnings(gallery, routes, begun and made is not None and made.state != "live"),
     )
+
+
+def _refusals(gallery: Gallery, routes: tuple[Route, ...], *, begun: bool) -> list[str]:
+    """What staging would refuse."""
+    found = []
+    try:
+        if not begun:
+            refuse_other(gallery.metadata)
+        refuse_unreachable(gallery, routes)
+    except BictError as error:
+        found.append(str(error))
+    return found
 
 
 def _steps(gallery: Gallery, routes: tuple[Route, ...]) -> tuple[Step, ...]:

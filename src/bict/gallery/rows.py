@@ -92,7 +92,8 @@ def fit_to_schema(table: pa.Table, schema: pa.Schema, *, id_column: str = "id") 
     if set(table.column_names) != set(schema.names):
         raise GalleryError(f"found columns {table.column_names} to add, expected {schema.names}: give the same payload")
     found, expected = (some.field(id_column).type for some in (table.schema, schema))
-    if found != expected and not (pa.types.is_integer(found) and pa.types.is_integer(expected)):
+    alike = (pa.types.is_integer, lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    if not any(test(found) and test(expected) for test in alike):
         raise GalleryError(f"found ids of type {found}, expected {expected}")
     try:
         return table.select(schema.names).cast(schema)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -106,28 +106,30 @@ def stage(
         GalleryError: another transform's column is staged, or rows are changed faster than they are caught up.
     """
     started, store = time.perf_counter(), gallery.store
-    chosen = as_tuple(transforms)
-    routes = find_routes(gallery.metadata, chosen)
+    routes = find_routes(gallery.metadata, as_tuple(transforms))
     column = _begin(gallery, routes)
     ledger, sources = store.ledger(column.name), [route.source.name for route in routes]
-    units, before = store.units(column.name), len(ledger.entries())
-    staged_before = sum(1 for unit in units if unit.key in ledger.entries()) if before else 0
+    entries, units = ledger.entries(), store.units(column.name)
+    skipped, carried = sum(1 for unit in units if unit.key in entries), False
     for _ in range(CATCH_UP_ROUNDS):
-        entries = ledger.entries()
         store.commit_staged(column.name, entries)
         waiting = store.pending(column.name, sources, entries, only_missing=column.state == "live")
         if not waiting:
             break
+        carried = True
         with suppress(RowsChanged):  # what is there now is found in the next round
             _stage_units(gallery, routes, column, waiting, progress)
+        entries = ledger.entries()
     else:
         raise GalleryError(
             f"rows of {gallery.address} change faster than {column.name!r} is staged: run again when it is quieter"
         )
+    if carried and column.index:  # an index does not see rows that were filled in under it
+        store.build_index(column.name, column.space.metric)
     if column.state == "staging":
         gallery.edit(lambda newest: newest.changed(column.name, state="staged"))
-    rows = store.count()
-    return StageReport(tuple(sources), column.name, rows, len(units), staged_before, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return StageReport(tuple(sources), column.name, store.count(), len(units), skipped, seconds)
 
 
 def as_tuple(transforms: VectorTransform | Transforms) -> tuple[VectorTransform, ...]:
@@ -167,6 +169,12 @@ def _column_of(metadata: GalleryMetadata, transform: VectorTransform, made: Colu
     ]
     if fitting:
         return max(fitting, key=lambda column: column.generation)
+    gone = [c.name for c in metadata.columns.values() if c.state == "dropped" and c.space.same_as(transform.source)]
+    if gone:
+        raise GalleryError(
+            f"the vectors of {transform.source}, column {gone[-1]!r}, were removed by finalize: fit a transform from a "
+            "space that is still stored"
+        )
     active = metadata.active_column.space
     if transform.target.same_as(active):
         raise SpaceError(
@@ -181,15 +189,21 @@ def _begin(gallery: Gallery, routes: tuple[Route, ...]) -> Column:
     metadata = gallery.metadata
     origins = tuple(Origin(column=route.source.name, transform=route.transform.digest) for route in routes)
     column = metadata.made_by(origin.transform for origin in origins)
-    if column is None or column.state not in ("staging", "staged", "live"):
+    if not under_way(column):
         refuse_other(metadata)
-        _refuse_unreachable(gallery, routes)
-        column = _new_column(metadata, routes, origins)
+        column = _new_column(gallery, routes, origins)
+        refuse_unreachable(gallery, routes)
         gallery.edit(lambda newest: newest.with_column(column))
-    elif column.state == "staged" and (column.checked or column.index):
+    elif column.state != "live":
+        refuse_unreachable(gallery, routes)
         gallery.edit(lambda newest: newest.changed(column.name, checked=None))
     gallery.store.begin_stage(column.name, column.space.dim, column.space.metric)
     return gallery.metadata.columns[column.name]
+
+
+def under_way(column: Column | None) -> TypeGuard[Column]:
+    """Whether staging goes on with this column instead of beginning a new one."""
+    return column is not None and column.state in ("staging", "staged", "live")
 
 
 def refuse_other(metadata: GalleryMetadata) -> None:
@@ -206,26 +220,34 @@ def refuse_other(metadata: GalleryMetadata) -> None:
         )
 
 
-def _refuse_unreachable(gallery: Gallery, routes: tuple[Route, ...]) -> None:
-    """Refuse when live rows have a vector in none of the source columns."""
+def refuse_unreachable(gallery: Gallery, routes: tuple[Route, ...]) -> None:
+    """Refuse when live rows have a vector in none of the source columns: they would not be found after a switch.
+
+    Raises:
+        GalleryError: with their number, and what is missing.
+    """
     sources = [route.source.name for route in routes]
     left = gallery.store.count_missing([gallery.active_column], sources)
     if left:
         raise GalleryError(
             f"{left} rows have no vector in {', '.join(sources)}, only in {gallery.active_column!r}: give also a "
-            f"transform from {gallery.active_space}"
+            f"transform from {gallery.active_space} (after bict upgrade discard, where a column is staged already)"
         )
 
 
-def _new_column(metadata: GalleryMetadata, routes: tuple[Route, ...], origins: tuple[Origin, ...]) -> Column:
-    generation = metadata.next_generation
-    return Column(
-        generation=generation,
-        space=routes[0].transform.target,
-        state="staging",
-        stored_as=f"v{generation}",
-        origins=origins,
-    )
+def _new_column(gallery: Gallery, routes: tuple[Route, ...], origins: tuple[Origin, ...]) -> Column:
+    name = next_name(gallery)
+    target = routes[0].transform.target
+    return Column(generation=int(name[1:]), space=target, state="staging", stored_as=name, origins=origins)
+
+
+def next_name(gallery: Gallery) -> str:
+    """The name of a column that would be staged now: of the next generation that is taken by nothing in the store."""
+    metadata = gallery.metadata
+    taken, generation = {*metadata.columns, *gallery.store.schema().names}, metadata.next_generation
+    while f"v{generation}" in taken:
+        generation += 1
+    return f"v{generation}"
 
 
 def apply_checked(transform: VectorTransform, old: Embeddings) -> NDArray[np.float32]:

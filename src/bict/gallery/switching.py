@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bict.errors import GalleryError
 from bict.gallery.gallery import Gallery
-from bict.gallery.metadata import Column, State
+from bict.gallery.metadata import Column
 
 
 def switch(gallery: Gallery) -> str:
@@ -19,7 +19,8 @@ def switch(gallery: Gallery) -> str:
         raise GalleryError(f"column {column.name!r} of {gallery.address} is half staged: finish with bict upgrade run")
     if column.checked is None:
         raise GalleryError(f"column {column.name!r} of {gallery.address} was not verified: bict upgrade verify first")
-    gallery.store.publish(metadata.switched_to(column.name).model_dump_json(), column.name, column.sources)
+    needed = dict.fromkeys([*column.sources, metadata.active])
+    gallery.store.publish(metadata.switched_to(column.name).model_dump_json(), column.name, list(needed))
     return column.name
 
 
@@ -49,8 +50,7 @@ def rollback(gallery: Gallery, *, leave_out: bool = False) -> str:
             f"{lost} rows have no vector in {older.name!r}: they were written in the new space since the switch. Roll "
             "back with --leave-out to keep them stored but not found, then embed them with the old model"
         )
-    before: State = "staged" if live.origins else "kept"
-    going_back = metadata.switched_to(older.name, before).changed(live.name, checked=None)
+    going_back = metadata.switched_to(older.name, "staged").changed(live.name, checked=None)
     gallery.store.write_metadata(going_back.model_dump_json())
     return older.name
 
@@ -62,14 +62,7 @@ def discard(gallery: Gallery) -> str:
         GalleryError: nothing is staged, or rows have their only vector there (with their number).
     """
     column = _require_staged(gallery)
-    others = [name for name in gallery.metadata.stored if name != column.name]
-    if column.name in gallery.store.schema().names:
-        only = gallery.store.count_missing([column.name], others)
-        if only:
-            raise GalleryError(
-                f"{only} rows have their only vector in {column.name!r}: switch to it again, or delete these rows first"
-            )
-    gallery.store.drop_column(column.name)
+    gallery.store.drop_column(column.name, [name for name in gallery.metadata.stored if name != column.name])
     gallery.edit(lambda newest: newest.without(column.name))
     return column.name
 

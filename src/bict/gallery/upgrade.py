@@ -74,7 +74,7 @@ def upgrade(
         staged = stage(gallery, chosen, progress=progress)
         verified = verify(gallery, chosen, sample=sample, seed=seed)
         _require_clean(verified, log, live)
-        index = build_index(gallery)
+        index = build_index(gallery, staged.column)
         if made is None or made.state != "live":
             switch(gallery)
     return UpgradeReport(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.embeddings import NORM_TOLERANCE
-from bict.errors import GalleryError
+from bict.errors import GalleryError, SettingsError
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column
 from bict.gallery.staging import Route, Transforms, VectorTransform, as_tuple, carry, find_routes
@@ -96,6 +96,8 @@ def verify(
     Raises:
         GalleryError: the transforms made no column of this gallery, or its source column is gone.
     """
+    if sample < 0 or seed < 0:
+        raise SettingsError(f"found a sample of {sample} and seed {seed}, expected 0 or more")
     chosen = as_tuple(transforms)
     metadata = gallery.metadata
     column = metadata.made_by(transform.digest for transform in chosen)
@@ -133,13 +135,14 @@ def _walk(
     store, walk = gallery.store, _Walk()
     entries, id_column = store.ledger(column.name).entries(), store.id_column
     sources = [route.source.name for route in routes]
-    names, total = [id_column, *sources, column.name], store.count()
+    live, total = gallery.active_column, store.count()
+    names = list(dict.fromkeys([id_column, *sources, column.name, live]))
     for unit in store.units(column.name):
         new_sum, old_sum = hashlib.sha256(), hashlib.sha256()
         for batch in store.read_unit(unit, names):
             staged, there = present_vectors(batch[column.name])
             has_source = _any_valid(batch, sources)
-            walk.absent += int((has_source & ~there).sum())
+            walk.absent += int(((has_source | _any_valid(batch, [live])) & ~there).sum())
             _look_at(walk, staged)
             new_sum.update(np.ascontiguousarray(staged[has_source[there]]).data)
             old_sum.update(source_bytes(batch, sources))

@@ -3,7 +3,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bict.embeddings import vectors_to_arrow
+from bict.embeddings import Embeddings, vectors_to_arrow
 from bict.errors import GalleryError, SpaceError, UnknownName, VectorError
 from bict.gallery import Gallery, upgrade
 from bict.gallery.adopting import adopt
@@ -73,3 +73,31 @@ def test_a_gallery_and_an_empty_place_are_not_adopted(gallery, linear, tmp_path)
         adopt(gallery.address, id_column="id", vector_column="v1", space=linear().source)
     with pytest.raises(GalleryError, match="is not a gallery"):
         adopt(str(tmp_path / "nowhere"), id_column="id", vector_column="v1", space=linear().source)
+
+
+def test_columns_of_the_application_are_never_taken_for_ones_of_bict(foreign, tmp_path, embeddings, linear):
+    address = foreign(lambda table: table.append_column("v2", pa.array(range(25))))
+    gallery = taken(address, linear().source)
+    assert gallery.payload_columns == ["title", "v2"]
+    assert upgrade(gallery, linear()).column == "v3"
+    again = lancedb.connect(tmp_path / "shop").open_table("photos").to_arrow()
+    assert again["v2"].to_pylist() == list(range(25))
+
+
+def test_a_vector_column_that_is_called_like_a_later_generation_is_upgraded(foreign, linear):
+    address = foreign(lambda table: table.rename_columns(["photo", "title", "v2"]))
+    gallery = taken(address, linear().source, vector_column="v2")
+    assert upgrade(gallery, linear()).column == "v3"
+    assert gallery.metadata.columns["v3"].sources == ("v2",)
+
+
+def test_rows_of_the_new_space_fit_into_a_table_that_took_no_nulls(tmp_path, embeddings, linear):
+    rows = embeddings(25)
+    fields = [pa.field("photo", pa.large_string()), pa.field("emb", pa.list_(pa.float32(), 4), nullable=False)]
+    table = pa.table([pa.array(rows.ids, pa.large_string()), vectors_to_arrow(rows.vectors)], pa.schema(fields))
+    lancedb.connect(tmp_path / "shop").create_table("photos", table)
+    gallery = taken(f"{tmp_path}/shop?table=photos", linear().source)
+    upgrade(gallery, linear())
+    new = embeddings(3, linear().target, start=25)
+    gallery.add(Embeddings(new.ids, new.vectors, new.space))
+    assert len(gallery.vectors(with_labels=False)) == 28

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import lance
 import numpy as np
 import pytest
 
 from bict.embeddings import Embeddings, normalise
 from bict.errors import GalleryError
-from bict.gallery import Gallery, finalize, rollback, stage, upgrade
+from bict.gallery import Gallery, build_index, finalize, rollback, stage, upgrade, verify
+from bict.gallery.rows import to_rows
 from bict.gallery.stores.lance_search import indexes_of
 from bict.spaces import Space
 
@@ -64,7 +66,7 @@ def test_a_staged_column_and_rows_that_would_be_lost_stop_it(gallery, linear, em
     upgrade(gallery, linear())
     rows = gallery.store.fetch(gallery_ids(gallery), ["path", "shop", "tags", "price", "label", "v1"]).slice(0, 1)
     gallery.store.append(rows.set_column(0, "id", [["late"]]))
-    with pytest.raises(GalleryError, match="1 rows have a vector only in v1: upgrade them first"):
+    with pytest.raises(GalleryError, match=r"1 rows of .* have a vector only in 'v1': switch to it, or upgrade them"):
         finalize(gallery, drop_base=True)
     assert len(gallery.vectors("v1")) == 26
     upgrade(gallery, linear())
@@ -77,7 +79,7 @@ def gallery_ids(gallery):
 
 
 def test_a_finalize_that_was_killed_is_finished_by_the_next(chained, monkeypatch):
-    def killed(column):
+    def killed(column, kept):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -116,3 +118,97 @@ def test_an_index_is_built_again_when_the_files_under_it_are(tmp_path, linear):
         assert 3 not in near.ids
         finalize(gallery, drop_base=True)
     assert indexes_of(gallery.store._refresh()) == ["v2_cosine_bict"]
+
+
+def test_a_delete_that_was_killed_after_the_rows_were_gone_is_finished_by_the_next(gallery, monkeypatch):
+    erased = gallery.vectors().vectors[7].tobytes()
+
+    def killed():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery.store, "_rewrite", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.delete(["image-7"])
+    assert holding(gallery, erased)
+    assert Gallery.open(gallery.address).delete(["image-7"]) == 0
+    assert not holding(gallery, erased)
+
+
+def test_a_staged_file_that_no_ledger_knows_does_not_keep_an_erased_row(gallery, linear, monkeypatch):
+    transform = linear()
+    expected = transform.apply(gallery.vectors()).vectors[7].tobytes()
+
+    def killed(self, entry):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bict.gallery.ledger.FileLedger.record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stage(gallery, transform)
+    assert holding(gallery, expected)
+    gallery.delete(["image-7"])
+    assert not holding(gallery, expected)
+    upgrade(gallery, linear())
+    assert len(gallery.vectors()) == 24
+
+
+def test_a_staged_file_that_vanished_is_staged_again(gallery, linear):
+    with pytest.raises(KeyboardInterrupt):
+        stage(gallery, linear(), progress=interrupt_at(20))
+    for entry in gallery.store.ledger("v2").entries().values():
+        (Path(gallery.address) / "vectors.lance/data" / entry.receipt).unlink()
+    stage(gallery, linear())
+    assert verify(gallery, linear()).passed
+
+
+def interrupt_at(rows):
+    def progress(done, total):
+        if done >= rows:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_a_row_that_arrives_while_a_column_is_dropped_keeps_its_only_vector(gallery, linear, monkeypatch):
+    upgrade(gallery, linear())
+    late = gallery.store.fetch(gallery_ids(gallery), ["path", "shop", "tags", "price", "label", "v1"]).slice(0, 1)
+    other, count = Gallery.open(gallery.address), gallery.store.count_missing
+
+    def slow(present, absent):
+        found = count(present, absent)
+        if present == ["v1"] and absent == ["v2"]:
+            monkeypatch.setattr(gallery.store, "count_missing", count)
+            lance.write_dataset(late.set_column(0, "id", [["late"]]), str(other.store._path), mode="append")
+        return found
+
+    monkeypatch.setattr(gallery.store, "count_missing", slow)
+    with pytest.raises(GalleryError, match=r"1 rows of .* have a vector only in 'v1'"):
+        finalize(gallery, drop_base=True)
+    assert len(gallery.vectors("v1")) == 26
+    assert gallery.metadata.columns["v1"].state == "kept"
+
+
+def test_rows_filled_in_under_an_index_are_found_through_it(tmp_path, linear):
+    space = linear().source
+    rows = normalise(np.random.default_rng(0).normal(size=(1550, 4)).astype(np.float32))
+    gallery = Gallery.create(tmp_path / "large", Embeddings(np.arange(1500), rows[:1500], space), unit_rows=400)
+    transform = linear()
+    upgrade(gallery, transform)
+    late = to_rows(Embeddings(np.arange(1500, 1550), rows[1500:], space), None, "v1")
+    gallery.store.append(late)
+    build_index(gallery)
+    stage(gallery, linear())
+    query = linear().apply(Embeddings(np.arange(50), rows[1500:], space))
+    found = gallery.search(query, k=1, exact=False).ids[:, 0]
+    assert (found == np.arange(1500, 1550)).mean() > 0.8
+
+
+def test_erasing_below_the_size_of_an_index_removes_the_index(tmp_path, linear):
+    space = linear().source
+    rows = normalise(np.random.default_rng(0).normal(size=(1030, 4)).astype(np.float32))
+    gallery = Gallery.create(tmp_path / "large", Embeddings(np.arange(1030), rows, space), unit_rows=400)
+    upgrade(gallery, linear())
+    erased = gallery.vectors().vectors[0].tobytes()
+    gallery.delete(list(range(10)))
+    assert not holding(gallery, erased)

@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import lance
@@ -192,3 +193,46 @@ def test_a_gallery_whose_first_writing_was_killed_is_named(tmp_path):
     (data / "part.lance").write_bytes(b"half")
     with pytest.raises(GalleryError, match=r"first writing was cut off.*delete it"):
         Gallery.open(tmp_path / "gallery")
+
+
+def test_a_hit_that_was_deleted_meanwhile_has_no_payload(gallery, embeddings, monkeypatch):
+    search = gallery.store.search
+
+    def deleting(*arguments, **options):
+        hits = search(*arguments, **options)
+        Gallery.open(gallery.address).delete(["image-6"])
+        return hits
+
+    monkeypatch.setattr(gallery.store, "search", deleting)
+    result = gallery.search(embeddings().take(np.array([6])), k=2, include=["path"])
+    assert result.ids[0, 0] == "image-6"
+    assert result.payload["path"][0, 0] is None
+    assert result.payload["path"][0, 1].startswith("/photos/")
+
+
+def test_two_writers_of_one_id_take_turns(gallery, embeddings, payload):
+    other = Gallery.open(gallery.address)
+    outcomes = []
+
+    def add(writer):
+        try:
+            writer.add(embeddings(5, start=25), payload(5))
+            outcomes.append("added")
+        except VectorError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=add, args=(writer,)) for writer in (gallery, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("added") == 1
+    assert any("ids must be unique" in text for text in outcomes)
+    assert len(gallery) == 30
+
+
+def test_ids_that_no_column_can_hold_are_refused(tmp_path, embeddings):
+    rows = embeddings(5)
+    numbers = Gallery.create(tmp_path / "numbers", Embeddings(np.arange(5), rows.vectors, rows.space))
+    with pytest.raises(GalleryError, match="expected int64"):
+        numbers.delete([10**30])

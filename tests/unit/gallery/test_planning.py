@@ -48,7 +48,7 @@ def test_what_stands_against_an_upgrade_is_listed(gallery, embeddings, payload, 
     switch(gallery)
     gallery.add(embeddings(5, linear().target, start=25), payload(5))
     third = Space(name="third", fingerprint="c" * 16, dim=3)
-    assert "5 rows have no vector in a source column" in plan(gallery, linear(target=third)).problems[0]
+    assert "5 rows have no vector in v1, only in 'v2'" in plan(gallery, linear(target=third)).problems[0]
 
 
 def test_a_full_disk_and_a_failing_transform_are_found_before(gallery, linear, monkeypatch):

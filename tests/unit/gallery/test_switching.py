@@ -5,6 +5,7 @@ import pytest
 
 from bict.errors import GalleryError
 from bict.gallery import Gallery, discard, rollback, stage, switch, verify
+from bict.spaces import Space
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_rows_written_since_the_switch_are_never_silently_lost(staged, embedding
     rollback(staged, leave_out=True)
     assert len(staged) == 30
     assert len(staged.search(embeddings(1), k=100).ids[0]) == 25
-    with pytest.raises(GalleryError, match="5 rows have their only vector in 'v2'"):
+    with pytest.raises(GalleryError, match=r"5 rows of .* have a vector only in 'v2': switch to it"):
         discard(staged)
     stage(staged, linear())
     verify(staged, linear())
@@ -130,3 +131,35 @@ def test_a_discarded_column_is_gone_and_may_be_staged_by_another_transform(stage
         discard(staged)
     assert files
     assert stage(staged, linear(seed=1)).column == "v2"
+
+
+def test_a_row_written_in_the_live_space_while_the_next_is_staged_from_the_base_is_not_lost(
+    staged, embeddings, payload, linear
+):
+    switch(staged)
+    third = linear(target=Space(name="third", fingerprint="c" * 16, dim=3), seed=1)
+    stage(staged, third)
+    assert verify(staged, third).passed
+    staged.add(embeddings(5, linear().target, start=25), payload(5))
+    with pytest.raises(GalleryError, match="run again"):
+        switch(staged)
+    with pytest.raises(GalleryError, match=r"5 rows have no vector in v1, only in 'v2'.*after bict upgrade discard"):
+        stage(staged, third)
+    failed = {check.name: check.found for check in verify(staged, third).failed}
+    assert failed["rows"] == "25 of 30 rows have a vector"
+    assert discard(staged) == "v3"
+    second = linear(source=linear().target, target=third.target, seed=2)
+    stage(staged, [third, second])
+    assert verify(staged, [third, second]).passed
+    switch(staged)
+    assert len(staged.vectors()) == 30
+
+
+def test_a_change_of_the_metadata_by_another_writer_is_not_written_over(staged):
+    other = Gallery.open(staged.address)
+    metadata = staged.metadata
+    other.edit(lambda newest: newest.changed("v2", checked=None))
+    assert len(staged) == 25  # looks at the newest version, and must not forget what it read
+    with pytest.raises(GalleryError, match="changed by another process: run again"):
+        staged.store.write_metadata(metadata.switched_to("v2").model_dump_json())
+    assert Gallery.open(staged.address).active_column == "v1"

@@ -98,7 +98,7 @@ class Store(Protocol):
         ...
 
     def append(self, table: pa.Table) -> None:
-        """Add rows in one atomic step; vector columns absent from the table become null."""
+        """Add rows of new ids in one atomic step; vector columns absent from the table become null."""
         ...
 
     def replace(self, table: pa.Table) -> None:
@@ -126,7 +126,10 @@ class Store(Protocol):
         ...
 
     def begin_stage(self, column: str, dim: int, metric: str) -> None:
-        """Make room for a vector column of this width; the same call twice is the same as once."""
+        """Make room for a vector column of this width; the same call twice is the same as once.
+
+        Nothing is ever removed for it: a column of this name that is there with another type is refused.
+        """
         ...
 
     def units(self, column: str) -> list[Unit]:
@@ -162,8 +165,12 @@ class Store(Protocol):
         """What has been staged of a column; readable from other processes, and kept until `drop_column`."""
         ...
 
-    def drop_column(self, column: str) -> None:
-        """Remove a vector column, its index and its ledger; nothing where there is none."""
+    def drop_column(self, column: str, kept: Sequence[str] | None = None) -> None:
+        """Remove a vector column, its index and its ledger; nothing where there is none.
+
+        Where `kept` is given, it is refused while a row that has a vector in the column has none in these, with their
+        number; no row slips in between.
+        """
         ...
 
     def build_index(self, column: str, metric: str) -> str:
@@ -194,7 +201,7 @@ def check_vector_columns(table: pa.Table) -> pa.Table:
         VectorError: they do not.
     """
     for name in table.column_names:
-        if VECTOR_COLUMN.fullmatch(name):
+        if VECTOR_COLUMN.fullmatch(name) and pa.types.is_fixed_size_list(table.schema.field(name).type):
             check_finite(arrow_to_vectors(table[name]), name)
     return table
 
@@ -241,6 +248,14 @@ def require_staged(store: Store, column: str, sources: Sequence[str]) -> None:
             f"up to {rows} rows of {store.address} were added or changed since {column!r} was staged: run again, "
             "then verify and switch"
         )
+
+
+def only_vectors(address: str, column: str, rows: int) -> GalleryError:
+    """The refusal to drop a column that holds the only vector of some rows."""
+    return GalleryError(
+        f"{rows} rows of {address} have a vector only in {column!r}: switch to it, or upgrade them (bict upgrade run), "
+        "or delete them first"
+    )
 
 
 def source_bytes(batch: pa.RecordBatch, sources: Sequence[str]) -> bytes:

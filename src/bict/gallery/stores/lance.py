@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -15,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bict.errors import GalleryError, MissingGallery, RowsChanged
+from bict.errors import GalleryError, MissingGallery, RowsChanged, VectorError
 from bict.gallery.ledger import FILE as LEDGER
 from bict.gallery.ledger import Entry, FileLedger
-from bict.gallery.lock import locked_file
+from bict.gallery.lock import locked_file, waiting_for
 from bict.gallery.metadata import METADATA_KEY
 from bict.gallery.stores.base import (
     BATCH_ROWS,
@@ -27,21 +26,32 @@ from bict.gallery.stores.base import (
     Unit,
     check_vector_columns,
     first_line,
+    only_vectors,
     require_staged,
 )
 from bict.gallery.stores.lance_files import (
     AHEAD,
+    STAGED,
+    is_vector,
     live_offsets,
-    needs_rewriting,
     remove_unused,
-    rewritten,
+    rewrite_all,
     spread,
     stamp,
+    sweep,
     unit_key,
-    without_field,
+    with_staged,
     write_file,
 )
-from bict.gallery.stores.lance_search import build_index, indexes_of, measured_by, search_exactly, search_index
+from bict.gallery.stores.lance_ledgers import listed_files, read_stamps, stale_files
+from bict.gallery.stores.lance_search import (
+    build_index,
+    foreign_indexes,
+    indexes_of,
+    measured_by,
+    search_exactly,
+    search_index,
+)
 from bict.gallery.stores.lance_tables import UNREADABLE, changing, parse_address, presence, reader_of, reading
 from bict.runs import write_json
 
@@ -68,6 +78,7 @@ class LanceStore:
         self._path = self._folder / f"{table}.lance"
         self._work = self._folder / "upgrades" / table
         self._data = self._refresh()
+        self._read = self._data.schema_metadata.get(METADATA_KEY)
 
     @classmethod
     def create(cls, address: str, tables: Iterable[pa.Table], metadata: str, *, unit_rows: int) -> Self:
@@ -122,20 +133,24 @@ class LanceStore:
 
     def read_metadata(self) -> str | None:
         """The metadata document of the newest version, which the next `write_metadata` builds upon."""
-        return self._refresh().schema_metadata.get(METADATA_KEY)
+        self._read = self._refresh().schema_metadata.get(METADATA_KEY)
+        return self._read
 
     def write_metadata(self, text: str) -> None:
-        """One metadata commit on the version last read."""
+        """One metadata commit on the version that still holds the document last read."""
+        if self._refresh().schema_metadata.get(METADATA_KEY) != self._read:
+            raise GalleryError(f"the metadata of {self.address} was changed by another process: run again")
         with changing(self.address):
             self._data.update_schema_metadata({METADATA_KEY: text})
+        self._read = text
 
     def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
         """One metadata commit; taken back at once where another process's rows came in between."""
-        before = self._data.schema_metadata[METADATA_KEY]
+        before = self._read
         require_staged(self, column, sources)
         checked = self._data.version
         self.write_metadata(text)
-        if self._refresh().version == checked + 1:
+        if before is None or self._refresh().version == checked + 1:
             return
         try:
             require_staged(self, column, sources)
@@ -149,18 +164,23 @@ class LanceStore:
 
     def count(self) -> int:
         """How many rows there are."""
-        return int(self._refresh().count_rows())
+        with reading(self.address):
+            return int(self._refresh().count_rows())
 
     def count_missing(self, present: Sequence[str], absent: Sequence[str]) -> int:
         """One filtered count."""
-        return int(self._refresh().count_rows(filter=presence(present, absent)))
+        with reading(self.address):
+            return int(self._refresh().count_rows(filter=presence(present, absent)))
 
     def append(self, table: pa.Table) -> None:
-        """Add rows as new fragments, in one commit."""
+        """Add rows as new fragments, in one commit; two writers of bict take turns, so that no id is added twice."""
         import lance  # noqa: PLC0415
 
         check_vector_columns(table)
-        with changing(self.address):
+        with waiting_for(self._work / "writing"), changing(self.address, passed=VectorError):
+            known = self.fetch(table[self.id_column], [])[self.id_column]
+            if len(known):
+                raise VectorError(f"id {known[0].as_py()!r} is in {self.address} already: ids must be unique")
             lance.write_dataset(table.replace_schema_metadata(None), self._refresh(), mode="append")
 
     def replace(self, table: pa.Table) -> None:
@@ -184,7 +204,7 @@ class LanceStore:
         known = self.fetch(ids.cast(kind), []).select([self.id_column])
         if len(known):
             self._commit(lambda data: data.merge_insert(self.id_column).when_matched_delete().execute(known))
-            self._rewrite()
+        self._rewrite()  # also where an earlier call was killed before it came to this
         return len(known)
 
     def scan(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -247,42 +267,39 @@ class LanceStore:
             yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS, **AHEAD)
 
     def begin_stage(self, column: str, dim: int, metric: str) -> None:
-        """Add the column as nulls; one of another width, left by staging that was given up, is dropped first."""
+        """Add the column as nulls, and let the other vector columns take nulls, for rows of the new space."""
         del metric
-        field = pa.field(column, pa.list_(pa.float32(), dim))
-        schema = self.schema()
+        field, schema = pa.field(column, pa.list_(pa.float32(), dim)), self.schema()
         if column in schema.names and schema.field(column).type != field.type:
-            self.drop_column(column)
-        if column not in self.schema().names:
-            with changing(self.address):
+            raise GalleryError(
+                f"column {column!r} of {self.address} is there already, as {schema.field(column).type}: rename it"
+            )
+        with changing(self.address):
+            if column not in schema.names:
                 self._data.add_columns(field)
+            for other in schema:
+                if is_vector(other.type) and not other.nullable:
+                    self._refresh().alter_columns({"path": other.name, "nullable": True})  # type: ignore[dict-item]
         self._refresh()
+        sweep(self._refresh(), listed_files(self._work))
 
     def stage_unit(self, unit: Unit, column: str, vectors: Iterable[pa.FixedSizeListArray]) -> str:
         """Write one data file and sync it to disk; the receipt is its name."""
         fragment = self._fragment(unit, column)
         schema = pa.schema([self._data.schema.field(column)])
         batches = (pa.record_batch([array], schema=schema) for array in vectors)
-        return write_file(self._data, schema, spread(batches, live_offsets(fragment), fragment.physical_rows))
+        placed = spread(batches, live_offsets(fragment), fragment.physical_rows)
+        return write_file(self._data, schema, placed, STAGED)
 
     def commit_staged(self, column: str, entries: Mapping[str, Entry]) -> None:
         """One merge commit that gives every listed fragment its new data file; files of vanished units are removed."""
-        self._commit(lambda data: self._merge(data, column, entries))
+
+        def merge(data: lance.LanceDataset) -> None:
+            if fragments := with_staged(data, self.id_column, column, entries):
+                self._merge_commit(data, fragments)
+
+        self._commit(merge)
         remove_unused(self._refresh(), (entry.receipt for entry in entries.values()))
-
-    def _merge(self, data: lance.LanceDataset, column: str, entries: Mapping[str, Entry]) -> None:
-        from lance.fragment import DataFile  # noqa: PLC0415
-
-        field = next(field.id() for field in data.lance_schema.fields() if field.name() == column)
-        changed, fragments = False, []
-        for fragment in data.get_fragments():
-            entry, found = entries.get(unit_key(data, fragment, self.id_column, column)), fragment.metadata
-            if entry and entry.receipt not in {file.path for file in found.files}:
-                found.files = [*without_field(found.files, field), DataFile.create(data, entry.receipt)]
-                changed = True
-            fragments.append(found)
-        if changed:
-            self._merge_commit(data, fragments)
 
     def _merge_commit(self, data: lance.LanceDataset, fragments: list[lance.FragmentMetadata]) -> None:
         import lance  # noqa: PLC0415
@@ -309,24 +326,29 @@ class LanceStore:
         """A file in the folder `upgrades`."""
         return FileLedger(self._work / column / LEDGER)
 
-    def drop_column(self, column: str) -> None:
-        """Leave the column out of the next version; files that were staged for it are removed."""
-        files = self._staged_files(column)
-        if column in self.schema().names:
-            with changing(self.address):
-                for name in indexes_of(self._refresh(), column):
-                    self._data.drop_index(name)
-                    self._refresh()
-                self._data.drop_columns([column])
-        remove_unused(self._refresh(), files)
+    def drop_column(self, column: str, kept: Sequence[str] | None = None) -> None:
+        """Leave the column out of the next version, on exactly the version that was looked at."""
+        with waiting_for(self._work / "writing"):
+            while column in self.schema().names and not self._dropped(column, kept):
+                pass
         shutil.rmtree(self._work / column, ignore_errors=True)
+        sweep(self._refresh(), listed_files(self._work))
 
-    def _staged_files(self, column: str) -> set[str]:
-        """Names of the files that a ledger lists, as far as it can be read."""
-        try:
-            return {entry.receipt for entry in self.ledger(column).entries().values()}
-        except GalleryError:
-            return set()
+    def _dropped(self, column: str, kept: Sequence[str] | None) -> bool:
+        """Whether the column went without a row in between; otherwise it is back, to be looked at again."""
+        if only := self.count_missing([column], kept) if kept is not None else 0:
+            raise only_vectors(self.address, column, only)
+        with changing(self.address):
+            looked_at, data = self._data.version, self._refresh()
+            for name in indexes_of(data, column):
+                data.drop_index(name)
+                looked_at += 1
+            data.drop_columns([column])
+            dropped = data.version
+            if kept is None or dropped == looked_at + 1 or self._refresh().version != dropped:
+                return True
+            data.checkout_version(dropped - 1).restore()  # type: ignore[no-untyped-call]
+        return False
 
     def build_index(self, column: str, metric: str) -> str:
         """IVF with flat lists; fewer than 1,024 rows are searched one by one instead."""
@@ -339,49 +361,34 @@ class LanceStore:
         """Write files with dropped columns or deleted rows anew, remove all older versions, and build indexes again."""
         self._rewrite()
         copies = []
-        tags = self._data.tags.list()
-        if tags:
+        if tags := self._data.tags.list():
             copies.append(f"tagged versions of {self._path}: {', '.join(sorted(tags))}")
+        if foreign := foreign_indexes(self._data):
+            copies.append(f"indexes that bict did not build, until they are built again: {', '.join(foreign)}")
         return copies
 
     def _rewrite(self) -> None:
         """Files without dead bytes in the place of those with some, indexes built again, and no older version."""
+        erased = read_stamps(self._work / ERASED)
 
         def change(data: lance.LanceDataset) -> None:
-            erased, found, fragments = self._erased(), False, []
-            for fragment in data.get_fragments():
-                metadata = fragment.metadata
-                if stamp(fragment) not in erased and needs_rewriting(data, fragment):
-                    metadata.files, found = rewritten(data, fragment), True
-                fragments.append(metadata)
-            if found:
+            fragments, stamps = rewrite_all(data, erased)
+            if stamps:
+                erased.update(stamps)
                 self._merge_commit(data, fragments)
 
         self._commit(change)
-        stamps = [stamp(fragment) for fragment in self._data.get_fragments() if fragment.num_deletions]
+        present = {stamp(part.metadata.files, part.num_deletions) for part in self._data.get_fragments()}
         self._work.mkdir(parents=True, exist_ok=True)
-        write_json(self._work / ERASED, stamps)
-        self._remove_unreachable()
+        write_json(self._work / ERASED, sorted(erased & present))
+        for ledger in self._work.glob(f"*/{LEDGER}"):  # what was staged for fragments as they are no more
+            keys = {unit.key for unit in self.units(ledger.parent.name)}
+            remove_unused(self._refresh(), stale_files(ledger, keys))
+        sweep(self._refresh(), listed_files(self._work))
         for name in indexes_of(self._refresh()):
             self.build_index(*measured_by(name))
         with changing(self.address):
             self._refresh().cleanup_old_versions(timedelta(0), error_if_tagged_old_versions=False)
-
-    def _erased(self) -> set[str]:
-        """Stamps of the fragments whose deleted rows have left their files already."""
-        try:
-            return set(json.loads((self._work / ERASED).read_text()))
-        except (OSError, ValueError):
-            return set()
-
-    def _remove_unreachable(self) -> None:
-        """Delete files that were staged for fragments as they are no more."""
-        for ledger in self._work.glob(f"*/{LEDGER}"):
-            column = ledger.parent.name
-            keys = {unit.key for unit in self.units(column)}
-            with suppress(GalleryError):
-                entries = FileLedger(ledger).entries().values()
-                remove_unused(self._refresh(), (entry.receipt for entry in entries if entry.unit not in keys))
 
     def advice(self) -> list[str]:
         """Staging writes files of its own and slows nobody down."""

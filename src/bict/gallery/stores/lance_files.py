@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bict.errors import GalleryError
+from bict.gallery.ledger import Entry
 from bict.gallery.stores.base import first_line
 
 if TYPE_CHECKING:
     import lance
-    from lance.fragment import DataFile, LanceFragment
+    from lance.fragment import DataFile, FragmentMetadata, LanceFragment
 
 Batches = Iterable[pa.RecordBatch]
 TOMBSTONE = -2
+STAGED = "bict-staged-"
 BATCH_ROWS = 8192
 AHEAD: dict[str, Any] = {"batch_readahead": 4, "io_buffer_size": 2**25}
 """How far Lance reads ahead: its own bound of 2 GB of buffers would let memory grow with the gallery."""
 
 
-def write_file(data: lance.LanceDataset, schema: pa.Schema, batches: Batches) -> str:
+def write_file(data: lance.LanceDataset, schema: pa.Schema, batches: Batches, prefix: str = "") -> str:
     """One data file of the data set, synced to disk, not yet part of any version; returns its name.
 
     Raises:
@@ -36,7 +38,7 @@ def write_file(data: lance.LanceDataset, schema: pa.Schema, batches: Batches) ->
     """
     from lance.file import LanceFileWriter  # noqa: PLC0415
 
-    path = folder_of(data) / f"{uuid.uuid4().hex}.lance"
+    path = folder_of(data) / f"{prefix}{uuid.uuid4().hex}.lance"
     try:
         with LanceFileWriter(str(path), schema, version=data.data_storage_version) as writer:
             for batch in batches:
@@ -92,6 +94,39 @@ def without_field(files: Iterable[DataFile], field: int) -> list[DataFile]:
     return left
 
 
+def with_staged(
+    data: lance.LanceDataset, id_column: str, column: str, entries: Mapping[str, Entry]
+) -> list[FragmentMetadata]:
+    """All fragments with the staged files that a ledger lists for them; empty where all have theirs already.
+
+    A file that is gone is left out, so that its unit is staged again.
+    """
+    from lance.fragment import DataFile  # noqa: PLC0415
+
+    field = next(field.id() for field in data.lance_schema.fields() if field.name() == column)
+    changed, fragments = False, []
+    for fragment in data.get_fragments():
+        entry, found = entries.get(unit_key(data, fragment, id_column, column)), fragment.metadata
+        fresh = entry is not None and entry.receipt not in {file.path for file in found.files}
+        if entry and fresh and (folder_of(data) / entry.receipt).is_file():
+            found.files = [*without_field(found.files, field), DataFile.create(data, entry.receipt)]
+            changed = True
+        fragments.append(found)
+    return fragments if changed else []
+
+
+def rewrite_all(data: lance.LanceDataset, erased: set[str]) -> tuple[list[FragmentMetadata], set[str]]:
+    """All fragments, those with dead bytes under new files, and the stamps of the latter."""
+    fragments, stamps = [], set()
+    for fragment in data.get_fragments():
+        metadata, deletions = fragment.metadata, fragment.num_deletions
+        if stamp(metadata.files, deletions) not in erased and needs_rewriting(data, fragment):
+            metadata.files = rewritten(data, fragment)
+            stamps.add(stamp(metadata.files, deletions))
+        fragments.append(metadata)
+    return fragments, stamps
+
+
 def needs_rewriting(data: lance.LanceDataset, fragment: LanceFragment) -> bool:
     """Whether files of a fragment hold dropped columns or deleted rows."""
     known = _columns_by_field(data)
@@ -123,10 +158,19 @@ def unit_key(data: lance.LanceDataset, fragment: LanceFragment, id_column: str, 
     return f"{fragment.fragment_id}-{hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()[:16]}"
 
 
-def stamp(fragment: LanceFragment) -> str:
-    """A hash over the fragment's files and how many of its rows are deleted."""
-    files = sorted(file.path for file in fragment.metadata.files)
-    return hashlib.sha256(json.dumps([files, fragment.num_deletions]).encode()).hexdigest()[:16]
+def stamp(files: Iterable[DataFile], deletions: int) -> str:
+    """A hash over a fragment's files and how many of its rows are deleted."""
+    paths = sorted(file.path for file in files)
+    return hashlib.sha256(json.dumps([paths, deletions]).encode()).hexdigest()[:16]
+
+
+def sweep(data: lance.LanceDataset, listed: set[str]) -> None:
+    """Delete staged files that a kill left behind: neither in this version nor in a ledger.
+
+    A file that another process is about to list may go too; its unit is then staged again.
+    """
+    found = {path.name for path in folder_of(data).glob(f"{STAGED}*.lance")}
+    remove_unused(data, found - listed)
 
 
 def is_vector(kind: pa.DataType) -> bool:
