@@ -113,7 +113,7 @@ def _parameters(function: Function, hints: dict[str, Any]) -> list[inspect.Param
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             found.append(_option(name, hints[name], default, helps.get(name, "")))
         else:
-            found.append(_argument(name, hints[name], helps.get(name, "")))
+            found.append(_argument(name, hints[name], parameter.default, helps.get(name, "")))
     return found
 
 
@@ -131,10 +131,11 @@ def _option(name: str, hint: Any, default: Any, text: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _argument(name: str, hint: Any, text: str) -> inspect.Parameter:  # noqa: ANN401
-    metavar = name.upper().removesuffix("S") + "..." if typing.get_origin(hint) is list else name.upper()
+def _argument(name: str, hint: Any, default: Any, text: str) -> inspect.Parameter:  # noqa: ANN401
+    several = any(typing.get_origin(part) is list for part in (hint, *typing.get_args(hint)))
+    metavar = name.upper().removesuffix("S") + "..." if several else name.upper()
     annotation = Annotated[hint, typer.Argument(help=text, metavar=metavar, show_default=False)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _required_first(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:

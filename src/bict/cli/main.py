@@ -166,6 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every refusal is one line on stderr and an exit code: 1 refused, 2 usage."""
     try:
         words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        words = [*words, "--help"] if words == ["gallery"] else words
         code = typer.main.get_command(build_app(words)).main(words, prog_name="bict", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer to Ctrl-C
             _refuse(STOPPED, code)
@@ -179,7 +180,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         code = _refuse(STOPPED, INTERRUPTED)
     except OSError as error:
-        code = _refuse(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+        where = error.filename or "a file of this command"
+        code = _refuse(f"{where}: {error.strerror or error}: free the disk or mend its permissions, run it again", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bict import gallery as rooms
 from bict.embeddings import SPACE_KEY, Embeddings, vectors_to_arrow
-from bict.errors import BictError, GalleryError, SettingsError, SpaceError, UnknownName, VectorError
+from bict.errors import GalleryError, SettingsError, SpaceError, UnknownName, VectorError
 from bict.gallery import Gallery, GalleryInfo
 from bict.gallery.adopting import adopt as adopt_table
 from bict.gallery.rows import Batch
@@ -147,7 +147,7 @@ def export(gallery: str, *, to: Path, column: str | None = None, progress: Progr
     return Moved(gallery, str(to), rows, seen - rows)
 
 
-def delete(gallery: str, ids: list[str], *, ids_file: Path | None = None) -> Deleted:
+def delete(gallery: str, ids: list[str] | None = None, *, ids_file: Path | None = None) -> Deleted:
     """Erase rows by id from live, staged and kept vectors and from older versions; no rollback brings them back.
 
     Args:
@@ -158,7 +158,7 @@ def delete(gallery: str, ids: list[str], *, ids_file: Path | None = None) -> Del
     Raises:
         BictError: there is no gallery, or an id is of another type than its ids.
     """
-    wanted = [*ids, *(_lines(ids_file) if ids_file else [])]
+    wanted = [*(ids or []), *(_lines(ids_file) if ids_file else [])]
     if not wanted:
         raise SettingsError("no ids were given: name some, or give --ids-file")
     opened = Gallery.open(gallery)
@@ -250,13 +250,18 @@ def _counted(batches: Iterator[Batch], total: int, progress: Progress) -> Iterat
 def _write_parquet(opened: Gallery, name: str, space: Space, path: Path, progress: Progress) -> tuple[int, int]:
     """Rows written and rows read."""
     id_column, payload, total = opened.store.id_column, opened.payload_columns, len(opened)
+    clash = {"id", "vector"} & set(payload)
+    if clash:
+        raise GalleryError(
+            f"payload column {min(clash)!r} of {opened.address} has a name that the file needs itself: rename it"
+        )
     writer, rows, seen = None, 0, 0
     try:
         for batch in opened.store.scan([id_column, name, *payload], ROWS_AT_ONCE):
             vectors, there = present_vectors(batch[name])
             kept = batch.filter(pa.array(there))
             columns = {"id": kept[id_column], "vector": vectors_to_arrow(vectors)}
-            columns |= {column: kept[column] for column in payload if column not in columns}
+            columns |= {column: kept[column] for column in payload}
             table = pa.table(columns).replace_schema_metadata({SPACE_KEY: space.model_dump_json()})
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
@@ -283,4 +288,4 @@ def _numbers(ids: list[str]) -> list[int]:
     try:
         return [int(name) for name in ids]
     except ValueError as error:
-        raise BictError(f"the gallery's ids are integers: {error}") from error
+        raise SettingsError(f"the gallery's ids are integers: {error}") from error
