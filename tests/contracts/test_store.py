@@ -212,6 +212,25 @@ def test_a_unit_takes_one_vector_or_null_per_row(address):
             store.stage_unit(unit, "v2", iter([vectors_to_arrow(np.ones((rows, 3), np.float32))]))
 
 
+def test_no_column_is_removed_to_make_room_for_another(address):
+    store = make(address)
+    stage_all(store)
+    with pytest.raises(GalleryError, match=r"'v2' of .* is there already"):
+        store.begin_stage("v2", 4, "cosine")
+    np.testing.assert_array_equal(vectors_in(store, "v2"), vectors_of(23)[:, :3])
+
+
+def test_a_column_with_the_only_vector_of_a_row_is_not_dropped(address):
+    store = make(address)
+    stage_all(store)
+    store.append(table_of(vectors_of(2, seed=5), start=23))
+    with pytest.raises(GalleryError, match=r"2 rows of .* have a vector only in 'v1'"):
+        store.drop_column("v1", ["v2"])
+    assert store.count_missing(["v1"], []) == 25
+    store.drop_column("v2", ["v1"])
+    assert "v2" not in store.schema().names
+
+
 def test_rows_added_changed_and_deleted_after_staging_are_found(address):
     store = make(address)
     stage_all(store)

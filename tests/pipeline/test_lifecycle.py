@@ -121,7 +121,7 @@ def test_a_gallery_is_shown_exported_imported_and_erased_from(bict, capsys, flow
     assert bict("upgrade", gallery, flow.transform, "--yes") == 0
     assert bict("gallery", "info", gallery) == 0
     printed = capsys.readouterr().out
-    assert "written by a model" in printed
+    assert "written by its model -> transform" in printed
     assert "transform" in printed
     file = tmp_path / "out.parquet"
     moved = answer(bict, capsys, "gallery", "export", gallery, "--to", file)
@@ -170,8 +170,12 @@ def test_wrong_input_is_one_line_and_changes_nothing(bict, capsys, flow, gallery
     card = json.loads((altered / "transform.json").read_text())
     card["settings"]["seed"] = 12345
     (altered / "transform.json").write_text(json.dumps(card))
+    ids = tmp_path / "ids.txt"
+    ids.write_text("nobody\n")
+    assert answer(bict, capsys, "gallery", "delete", gallery, "--ids-file", ids)["rows"] == 0
     for words, text in [
         (("upgrade", "run", gallery, altered), "altered"),
+        (("upgrade", "verify", gallery, flow.transform, "--sample", "-1"), "expected 0 or more"),
         (("upgrade", "status", tmp_path / "nowhere"), "is not a gallery"),
         (("gallery", "adopt", gallery, "--vector-column", "v1", "--space", flow.old), "is a gallery already"),
         (("gallery", "export", gallery, "--to", tmp_path / "x.csv"), "ends in .parquet"),

@@ -186,11 +186,20 @@ def gallery_info(found: GalleryInfo, as_json: bool) -> None:
     )
     if found.unserved:
         console.print(f"{found.unserved:,} rows have no vector in the live column and are not found", highlight=False)
-    table = _table("column", "state", "space", "rows", "made from")
+    table = _table("column", "state", "space", "rows", "index")
     for column in found.columns:
-        cells = (column.name, column.state, str(column.space), f"{column.rows:,}", "\n".join(column.made_from))
+        cells = (
+            column.name,
+            column.state,
+            str(column.space),
+            f"{column.rows:,}",
+            (column.index or "").partition(":")[0],
+        )
         table.add_row(*(escape(cell) for cell in cells))
     console.print(table)
+    for column in found.columns:
+        for line in column.made_from:
+            console.print(f"{column.name}  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 gallery_adopt = gallery_info
