@@ -11,41 +11,30 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bict.embeddings import NORM_TOLERANCE, arrow_to_vectors
 from bict.errors import GalleryError, MissingGallery
 from bict.gallery.ledger import Entry
 from bict.gallery.lock import locked_file
-from bict.gallery.metadata import VECTOR_COLUMN, parse_metadata
+from bict.gallery.metadata import VECTOR_COLUMN, Column, parse_metadata
+from bict.gallery.stores import qdrant_search
 from bict.gallery.stores.base import (
     BATCH_ROWS,
     Hits,
     Reach,
     Unit,
     check_vector_columns,
+    only_vectors,
     require_same_columns,
     require_staged,
 )
-from bict.gallery.stores.exact import exact_search, scores_of
 from bict.gallery.stores.qdrant_collection import ID_COLUMN, Collection
 from bict.gallery.stores.qdrant_link import Link, Place, connect, parse
-from bict.gallery.stores.qdrant_points import (
-    ID_KEY,
-    ROWS_AT_ONCE,
-    has_vector,
-    plain_id,
-    refuse_unfit,
-    row_id,
-    vector_of,
-)
+from bict.gallery.stores.qdrant_points import ROWS_AT_ONCE, has_vector, plain_id, point_id, refuse_unfit
 from bict.gallery.stores.qdrant_ranges import UNIT_ROWS, Ranges
 from bict.gallery.stores.qdrant_side import CREATING, SCHEMA, Side, SideLedger, leased
 
-SCORES_AT_ONCE = 2**24
-QUERIES_AT_ONCE = 16
 GRAPH_EDGES = 16
 INDEX_SECONDS = 6 * 3600.0
 POLL_SECONDS = 0.5
-RANKED_BY = {"cosine": ("Cosine", "Dot"), "dot": ("Dot", "Cosine"), "l2": ("Euclid",)}
 
 
 class QdrantStore:
@@ -66,6 +55,7 @@ class QdrantStore:
         self._side = Side(Link(client, place.side))
         self._points = Collection(self._link, self._side)
         self._ranges = Ranges(self._link, self._side, self._points)
+        self._looked_at: str | None = None
 
     @property
     def id_column(self) -> str:
@@ -101,7 +91,7 @@ class QdrantStore:
         schema = check_vector_columns(first).schema.remove_metadata()
         if ID_COLUMN not in schema.names:
             raise GalleryError(f"found columns {', '.join(schema.names)}, expected one of ids, called {ID_COLUMN!r}")
-        vectors = [name for name in schema.names if VECTOR_COLUMN.fullmatch(name)]
+        vectors = [f.name for f in schema if VECTOR_COLUMN.fullmatch(f.name) and pa.types.is_fixed_size_list(f.type)]
         plain = [schema.field(name) for name in schema.names if name not in (ID_COLUMN, *vectors)]
         refuse_unfit(schema, [column.name for column in plain])
         if self._side.exists():  # beside a collection that was deleted
@@ -142,8 +132,25 @@ class QdrantStore:
         return Reach(servers=((self._place.host, self._place.port),))
 
     def read_metadata(self) -> str | None:
-        """The document among the notes, which the next `write_metadata` builds upon."""
-        return self._side.read_metadata()
+        """The document among the notes, which the next `write_metadata` builds upon.
+
+        None where it is about an earlier collection of the same name, which was deleted without its notes.
+        """
+        text = self._side.read_metadata()
+        if text is not None and text != self._looked_at and not self._is_about_this(text):
+            self._side.set_outlived()
+            return None
+        self._looked_at = text
+        return text
+
+    def _is_about_this(self, text: str) -> bool:
+        """Whether the collection has the vector that a document calls live; one that cannot be read is left alone."""
+        try:
+            live = parse_metadata(text, self.address).active_column
+        except GalleryError:
+            return True
+        found = self._points.named().get(live.name)
+        return found is not None and found.size == live.space.dim
 
     def write_metadata(self, text: str) -> None:
         """One change of a note that still holds what was read, and a look at whose change came through."""
@@ -154,14 +161,27 @@ class QdrantStore:
     def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
         """`write_metadata` between two checks; taken back at once where rows came in between."""
         before = self._side.document
-        require_staged(self, column, sources)
+        self._require_staged(text, column, sources)
         self.write_metadata(text)
         try:
-            require_staged(self, column, sources)
+            self._require_staged(text, column, sources)
         except GalleryError:
             if before is not None:
                 self.write_metadata(before)
             raise
+
+    def _require_staged(self, text: str, column: str, sources: Sequence[str]) -> None:
+        """As `require_staged` for what the column is made from, by count for the others: no checksum is about them."""
+        parsed = _columns_of(text).get(column)
+        made_from = [name for name in sources if parsed is None or name in parsed.sources]
+        require_staged(self, column, made_from)
+        others = [name for name in sources if name not in made_from]
+        rows = self.count_missing(others, [column]) if others else 0
+        if rows:
+            raise GalleryError(
+                f"{rows} rows of {self.address} have a vector in {', '.join(others)} and none in {column!r}: run "
+                "again, then verify and switch"
+            )
 
     def schema(self) -> pa.Schema:
         """Ids, payload and vectors; the payload of an adopted collection is typed as its first points have it."""
@@ -191,7 +211,10 @@ class QdrantStore:
         self._points.write(table)
 
     def delete(self, ids: pa.Array) -> int:
-        """Delete points and, in a folder, their bytes; a server erases them when it rewrites their segment."""
+        """Delete points, their ids in the notes and, in a folder, their bytes; what was cut off is done the next time.
+
+        A server erases bytes when it rewrites their segment.
+        """
         from qdrant_client.models import PointIdsList  # noqa: PLC0415
 
         records = self._points.find(ids, self._points.columns([ID_COLUMN]).wanted)
@@ -199,9 +222,15 @@ class QdrantStore:
         for start in range(0, len(points), ROWS_AT_ONCE):
             some = PointIdsList(points=list(points[start : start + ROWS_AT_ONCE]))
             self._link.change("deleting points", "delete", points_selector=some)
-        if points:
-            self._link.erase_free_pages()
+        asked = {point_id(value) for value in self._points.row_ids(ids)}
+        for column in {*self._points.named(), *_columns_of(self._side.document)}:
+            self._side.join_units(column, asked)
+        self._erase_free_pages()
         return len(points)
+
+    def _erase_free_pages(self) -> bool:
+        """In a folder, write rows and notes anew without what was deleted; whether that could be done."""
+        return self._link.local and all([self._link.erase_free_pages(), self._side.erase_free_pages()])
 
     def scan(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """All points, by id."""
@@ -216,50 +245,19 @@ class QdrantStore:
 
     def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str, *, exact: bool = True) -> Hits:
         """One pass over the column, or Qdrant's own search with the scores of what it found computed again."""
-        scores_of(queries[:0], queries[:0], metric)
-        hits = None if exact else self._search_index(column, queries, k, metric)
-        return hits or self._search_exactly(column, queries, k, metric)
-
-    def _search_exactly(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits:
-        chosen, which = self._points.columns([ID_COLUMN, column]), has_vector([column])
-        rows = max(64, min(chosen.rows_at_once, SCORES_AT_ONCE // max(1, len(queries))))
-        pages = (chosen.batch(records) for records in self._points.pages(rows, chosen.wanted, which=which))
-        batches = ((b[ID_COLUMN].to_numpy(zero_copy_only=False), arrow_to_vectors(b[column])) for b in pages)
-        return exact_search(batches, queries, k, metric, rows=self._points.count(which))
-
-    def _search_index(self, column: str, queries: NDArray[np.float32], k: int, metric: str) -> Hits | None:
-        """None where Qdrant ranks otherwise: by another distance, or by dot products of vectors of unequal length."""
-        from qdrant_client.models import QueryRequest  # noqa: PLC0415
-
-        params, ids, scores = self._points.named().get(column), [], []
-        if params is None or params.distance.value not in RANKED_BY[metric]:
-            return None
-        what: dict[str, Any] = {"using": column, "limit": k, "with_vector": [column], "with_payload": [ID_KEY]}
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
-            some = queries[start : start + QUERIES_AT_ONCE]
-            requests = [QueryRequest(query=query.tolist(), **what) for query in some]
-            answers = self._link.ask("searching", "query_batch_points", requests=requests)
-            for query, answer in zip(some, answers, strict=True):
-                near = np.asarray([vector_of(point, column) for point in answer.points], np.float32)
-                near = near.reshape(len(answer.points), queries.shape[1])
-                if metric == "cosine" and (np.abs(np.linalg.norm(near, axis=1) - 1) > NORM_TOLERANCE).any():
-                    return None
-                found = scores_of(query[None], near, metric)[0]
-                order = np.argsort(-found, kind="stable")
-                ids.append([row_id(answer.points[row]) for row in order])
-                scores.append(found[order])
-        width = min(map(len, ids), default=0)
-        return Hits(np.array([row[:width] for row in ids]), np.array([row[:width] for row in scores], np.float32))
+        return qdrant_search.search(self._link, self._points, column, queries, k, metric, exact=exact)
 
     def begin_stage(self, column: str, dim: int, metric: str) -> None:
         """Add a named vector, without an index while it is written, and note where the units begin."""
         from qdrant_client.models import DenseVectorConfig, DenseVectorNameConfig  # noqa: PLC0415
 
-        named = self._points.named()
-        if column in named and named[column].size != dim:
-            self.drop_column(column)
-        if column not in named or named[column].size != dim:
-            params = _params(dim, metric)
+        params, found = _params(dim, metric), self._points.named().get(column)
+        if found is None or (found.size, found.distance) != (params.size, params.distance):
+            other = self._points.described(column)
+            if other:
+                raise GalleryError(
+                    f"column {column!r} of {self.address} is there already, as {other}: rename or remove it"
+                )
             config = DenseVectorNameConfig(dense=DenseVectorConfig(size=dim, distance=params.distance))
             self._link.change(
                 "adding a named vector (Qdrant 1.18 or newer can)",
@@ -307,12 +305,16 @@ class QdrantStore:
         """Notes in the second collection."""
         return SideLedger(self._side, column, self.address)
 
-    def drop_column(self, column: str) -> None:
-        """Remove the named vector from the collection and, in a folder, its bytes; then its notes."""
-        if column in self._points.named():
+    def drop_column(self, column: str, kept: Sequence[str] | None = None) -> None:
+        """Remove the named vector from the collection, its notes and, in a folder, their bytes."""
+        there = column in self._points.named()
+        lost = 0 if kept is None else self.count_missing([column], kept)
+        if lost:
+            raise only_vectors(self.address, column, lost)
+        if there:
             self._link.change("removing a named vector", "delete_vector_name", vector_name=column)
-            self._link.erase_free_pages()
         self._side.forget(column)
+        self._erase_free_pages()
 
     def build_index(self, column: str, metric: str) -> str:
         """Let Qdrant build its graph over the vector, and wait until its optimizers are done."""
@@ -332,7 +334,7 @@ class QdrantStore:
     def reclaim(self) -> list[str]:
         """In a folder, write the file anew without what was deleted; a server does so when it rewrites segments."""
         if self._link.local:
-            done = self._link.erase_free_pages()
+            done = self._erase_free_pages()
             return [] if done else [f"free pages of the database files in {self._place.folder}"]
         copies = [f"segments and write-ahead log of {self.address}, until Qdrant's optimizers have rewritten them"]
         snapshots = self._link.ask("listing snapshots", "list_snapshots")
@@ -364,10 +366,15 @@ def _params(dim: int, metric: str) -> Any:  # noqa: ANN401
 
 def _metric_of(metadata: str, column: str) -> str:
     """The metric that the metadata gives for a column."""
+    found = _columns_of(metadata).get(column)
+    return found.space.metric if found else "dot"
+
+
+def _columns_of(metadata: str | None) -> Mapping[str, Column]:
+    """The columns that metadata name, none where it cannot be read."""
     with suppress(GalleryError):
-        found = parse_metadata(metadata, "").columns.get(column)
-        return found.space.metric if found else "dot"
-    return "dot"
+        return parse_metadata(metadata, "").columns
+    return {}
 
 
 def _refuse_foreign_folder(place: Place) -> None:

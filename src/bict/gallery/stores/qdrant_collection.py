@@ -92,6 +92,17 @@ class Collection:
             )
         return {name: params for name, params in vectors.items() if params.multivector_config is None}
 
+    def described(self, name: str) -> str | None:
+        """What there is of this name, None where nothing is."""
+        params, plain = self._link.ask("reading its settings", "get_collection").config.params, self.ids_and_payload()
+        if name in (params.vectors or {}):
+            found = params.vectors[name]
+            kind = "multivectors" if found.multivector_config else "vectors"
+            return f"{kind} of {found.size} numbers, distance {found.distance.value}"
+        if name in (params.sparse_vectors or {}):
+            return "sparse vectors"
+        return f"payload of type {plain.field(name).type}" if name in plain.names else None
+
     def note_schema(self, schema: pa.Schema, unit_rows: int) -> None:
         """Write down the types of ids and payload, and how many points make a unit."""
         text = base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
@@ -165,9 +176,13 @@ class Collection:
         for records in self.pages(IDS_AT_ONCE, NOTHING, which=which):
             yield [plain_id(record) for record in records]
 
+    def row_ids(self, ids: pa.Array | pa.ChunkedArray) -> set[PointId]:
+        """These ids, of the type that ids have here."""
+        return set(ids.cast(self.ids_and_payload().field(ID_COLUMN).type).to_pylist())
+
     def find(self, ids: pa.Array | pa.ChunkedArray, wanted: dict[str, Any]) -> list[Record]:
         """The points of the rows with these ids."""
-        rows = set(ids.cast(self.ids_and_payload().field(ID_COLUMN).type).to_pylist())
+        rows = self.row_ids(ids)
         points, found = list({point_id(value) for value in rows}), []
         for start in range(0, len(points), ROWS_AT_ONCE):
             some = points[start : start + ROWS_AT_ONCE]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import sqlite3
 import warnings
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ SIDE = "__bict"
 DEFAULT_PORT = 6333
 TIMEOUT_SECONDS = 120
 EXPECTED = "expected qdrant://HOST:PORT/COLLECTION, with ?https=1 for TLS, or qdrant:///FOLDER?collection=NAME"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LARGE = "Local mode is not recommended"
 
 
@@ -95,7 +95,7 @@ def connect(place: Place, user: object) -> QdrantClient:
 
     Raises:
         MissingExtra: qdrant-client is not installed.
-        GalleryError: another process has the folder open.
+        GalleryError: another process has the folder open, or a key would be sent without TLS.
     """
     try:
         import qdrant_client  # noqa: F401, PLC0415
@@ -125,8 +125,12 @@ def _open_server(place: Place, key: str) -> QdrantClient:
     from qdrant_client import QdrantClient  # noqa: PLC0415
 
     secret: dict[str, Any] = {"api_key": key} if key else {}
-    if key and place.host in LOOPBACK:  # the client would warn that the key is sent without TLS
-        secret = {"headers": {"api-key": key}}
+    if key and not place.https:
+        if not _is_loopback(place.host):
+            raise GalleryError(
+                f"the API key in {KEY_VARIABLE} would be sent to {place.shown} unencrypted: add ?https=1 to the address"
+            )
+        secret = {"headers": {"api-key": key}}  # given as a key, the client would warn
     return QdrantClient(
         host=place.host,
         port=place.port,
@@ -137,10 +141,19 @@ def _open_server(place: Place, key: str) -> QdrantClient:
     )
 
 
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
 def _open_folder(place: Place) -> QdrantClient:
     from qdrant_client import QdrantClient  # noqa: PLC0415
 
-    busy = f"{place.shown} is open in another process, Qdrant's local mode lets in one at a time: run again after it"
+    busy = (
+        f"{place.shown} is open in another process, and a folder of Qdrant's local mode admits one process at a time, "
+        "also to read: run again after it, or keep the gallery on a Qdrant server"
+    )
     if place.folder and _is_held(place.folder / ".lock"):  # the client would read everything before it looks
         raise GalleryError(busy)
     try:

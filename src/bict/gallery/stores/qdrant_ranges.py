@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ from bict.gallery.stores.base import BATCH_ROWS, Unit, source_bytes
 from bict.gallery.stores.qdrant_collection import NOTHING, Collection, Span
 from bict.gallery.stores.qdrant_link import Link, MissingPoint
 from bict.gallery.stores.qdrant_points import PointId, has_vector, order_of, plain_id, to_vectors
-from bict.gallery.stores.qdrant_side import SCHEMA, Side, units_of
+from bict.gallery.stores.qdrant_side import SCHEMA, Side, keys_of
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter, PointVectors
@@ -50,8 +49,12 @@ class Ranges:
 
     def note(self, column: str) -> None:
         """Write down where the units of a column begin, unless that was done."""
-        if self._side.read(units_of(column)) is None:
-            self._side.write(units_of(column), {"starts": self._beginnings()})
+        if self._side.starts(column) is not None:
+            return
+        starts = self._beginnings()
+        self._side.write_starts(column, starts)
+        left = {plain_id(record) for record in self._link.ask("reading points", "retrieve", ids=starts, **NOTHING)}
+        self._side.join_units(column, set(starts) - left)  # deleted before this was written
 
     def _beginnings(self) -> list[PointId]:
         """The first points of all units but the first, to which everything before belongs."""
@@ -63,8 +66,8 @@ class Ranges:
         return starts[1:]
 
     def _starts(self, column: str) -> list[PointId]:
-        note = self._side.read(units_of(column))
-        return self._beginnings() if note is None else list(note["starts"])
+        starts = self._side.starts(column)
+        return self._beginnings() if starts is None else starts
 
     def _filled(self, starts: Sequence[PointId], which: Filter | None = None) -> list[Unit]:
         """The units in which a filter lets points through, and how many."""
@@ -72,9 +75,7 @@ class Ranges:
         for page in self._points.ids(which):
             for point in page:
                 rows[bisect_right(borders, order_of(point))] += 1
-        ends = ["", *map(str, starts), ""]
-        keys = [f"{start}..{end}" for start, end in pairwise(ends)]
-        return [Unit(key, number) for key, number in zip(keys, rows, strict=True) if number]
+        return [Unit(key, number) for key, number in zip(keys_of(starts), rows, strict=True) if number]
 
     def units(self, column: str) -> list[Unit]:
         """All units."""
@@ -83,13 +84,14 @@ class Ranges:
     def pending(
         self, column: str, sources: Sequence[str], entries: Mapping[str, Entry], *, only_missing: bool
     ) -> list[Unit]:
-        """The units with a point to stage."""
-        named, starts = self._points.named(), self._starts(column)
+        """The units with a point to stage; with `only_missing` no vector is read, and no id where none is missing."""
+        named = self._points.named()
         there, own = [name for name in sources if name in named], [column] if column in named else []
-        if not there:
+        missing = has_vector(there, own)
+        if not there or (only_missing and not self._points.count(missing)):
             return []
-        units = self._filled(starts)
-        lacking = {unit.key for unit in self._filled(starts, has_vector(there, own))}
+        starts = self._starts(column)
+        units, lacking = self._filled(starts), {unit.key for unit in self._filled(starts, missing)}
         if only_missing:
             return [unit for unit in units if unit.key in lacking]
         with_source = {unit.key for unit in self._filled(starts, has_vector(there))}

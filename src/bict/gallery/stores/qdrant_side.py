@@ -7,9 +7,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from bict.errors import GalleryError
 from bict.gallery.ledger import Entry
 from bict.gallery.lock import Owner, refuse_second, this_process
 from bict.gallery.stores.qdrant_link import Link
-from bict.gallery.stores.qdrant_points import NAMESPACE
+from bict.gallery.stores.qdrant_points import NAMESPACE, PointId
 
 METADATA = "metadata"
 CREATING = "creating"
@@ -31,11 +32,15 @@ PAGE = 256
 
 
 class Side:
-    """Notes by name; the collection is made when the first one is written."""
+    """Notes by name; the collection is made when the first one is written.
+
+    Notes that are `outlived`, which is the store's to find out, count as none, and make room for the first new one.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._there = False
+        self.outlived = False
         self._seen: dict[str, Any] | None = None
 
     def make(self) -> None:
@@ -44,6 +49,8 @@ class Side:
 
         if self.exists():
             return
+        if self.outlived:
+            self.remove()
         none = {"none": VectorParams(size=1, distance=Distance.DOT)}  # no point has one
         self._link.ask("making the collection of notes", "create_collection", vectors_config=none)
         if not self._link.local:  # where a server refuses filters on fields without an index
@@ -53,12 +60,16 @@ class Side:
     def exists(self) -> bool:
         """Whether there is a note."""
         self._there = self._there or self._link.exists()
-        return self._there
+        return self._there and not self.outlived
 
     def remove(self) -> None:
         """Remove all notes."""
         self._link.ask("removing notes", "delete_collection")
-        self._there = False
+        self._there = self.outlived = False
+
+    def erase_free_pages(self) -> bool:
+        """In a folder, write the notes anew without what was removed; whether that could be done."""
+        return not self.exists() or self._link.erase_free_pages()
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A note, None where there is none of this name."""
@@ -76,7 +87,7 @@ class Side:
         mode = {"update_mode": UpdateMode.INSERT_ONLY} if new else {}
         self._link.change("writing notes", "upsert", points=[point], **mode)
 
-    def swap(self, name: str, token: str, note: Mapping[str, Any]) -> None:
+    def swap(self, name: str, token: str | None, note: Mapping[str, Any]) -> None:
         """Change a note in one step, if it holds this token still."""
         self._link.change("writing notes", "set_payload", payload=dict(note), points=_holding(name, token))
 
@@ -95,8 +106,13 @@ class Side:
 
     def read_metadata(self) -> str | None:
         """The metadata document, which the next `write_metadata` builds upon."""
+        self.outlived = False
         self._seen = self.read(METADATA)
         return self.document
+
+    def set_outlived(self) -> None:
+        """Count the notes as none: they are about an earlier collection of the same name."""
+        self.outlived, self._seen = True, None
 
     def write_metadata(self, text: str) -> None:
         """Replace the document, if it is the one read last.
@@ -122,9 +138,36 @@ class Side:
             found, offset = self._link.ask(
                 "reading the ledger", "scroll", scroll_filter=_of_ledger(column), limit=PAGE, offset=offset
             )
-            yield from (record.payload["entry"] for record in found)
+            yield from (record.payload.get("entry") for record in found)
             if offset is None:
                 return
+
+    def starts(self, column: str) -> list[PointId] | None:
+        """Where the units of a column but the first begin, None where that is not written down."""
+        note = self.read(units_of(column))
+        return None if note is None else list(note["starts"])
+
+    def write_starts(self, column: str, starts: Sequence[PointId]) -> None:
+        """Write down where the units of a column begin."""
+        self.write(units_of(column), {"starts": list(starts), "token": uuid.uuid4().hex})
+
+    def join_units(self, column: str, gone: Collection[PointId]) -> None:
+        """Join the units that begin with one of these points to those before, and forget what is staged of both."""
+        while (note := self.read(units_of(column))) is not None:
+            starts = [start for start in note["starts"] if start not in gone]
+            if len(starts) == len(note["starts"]):
+                self._keep_entries(column, keys_of(starts))
+                return
+            self.swap(units_of(column), note.get("token"), {"starts": starts, "token": uuid.uuid4().hex})
+
+    def _keep_entries(self, column: str, keys: Iterable[str]) -> None:
+        """Remove the ledger entries of all other units."""
+        from qdrant_client.models import PointIdsList  # noqa: PLC0415
+
+        found = {str(entry["unit"]) for entry in self.entries(column) if isinstance(entry, dict) and "unit" in entry}
+        stale = [_point(entry_of(column, unit)) for unit in found - set(keys)]
+        if stale:
+            self._link.change("removing notes", "delete", points_selector=PointIdsList(points=list(stale)))
 
     def forget(self, column: str) -> None:
         """Remove the ledger and the units of a column."""
@@ -155,9 +198,16 @@ class SideLedger:
         return {entry.unit: entry for entry in found}
 
     def record(self, entry: Entry) -> None:
-        """One note, written when this returns."""
-        name = f"entry/{self.column}/{entry.unit}"
-        self.side.write(name, {"ledger": self.column, "entry": entry.model_dump()})
+        """One note, written when this returns; none of a unit that was joined to another since: it is staged again."""
+        name = entry_of(self.column, entry.unit)
+        if self._is_current(entry):
+            self.side.write(name, {"ledger": self.column, "entry": entry.model_dump()})
+        if not self._is_current(entry):  # by a deletion that came in between
+            self.side.erase(name)
+
+    def _is_current(self, entry: Entry) -> bool:
+        starts = self.side.starts(self.column)
+        return starts is not None and entry.unit in keys_of(starts)
 
 
 @contextmanager
@@ -227,6 +277,16 @@ def _renew(side: Side, token: str, ended: threading.Event) -> None:
 def units_of(column: str) -> str:
     """The name of the note that holds where the units of a column begin."""
     return f"units/{column}"
+
+
+def entry_of(column: str, unit: str) -> str:
+    """The name of the note that is the ledger entry of a unit."""
+    return f"entry/{column}/{unit}"
+
+
+def keys_of(starts: Sequence[PointId]) -> list[str]:
+    """The key of each unit: the first point, and the one after the last."""
+    return [f"{start}..{end}" for start, end in pairwise(["", *map(str, starts), ""])]
 
 
 def _point(name: str) -> str:

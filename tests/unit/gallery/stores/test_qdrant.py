@@ -255,9 +255,96 @@ def test_units_are_ranges_that_new_rows_fall_into(address):
     store.append(table_of(pa.array([3, 99])))
     store.delete(pa.array(range(20, 30)))
     again = open_store(address)
-    assert [(unit.key, unit.rows) for unit in again.units("v2")] == [("..20", 11), ("30..", 6)]
+    assert [(unit.key, unit.rows) for unit in again.units("v2")] == [("..30", 11), ("30..", 6)]
     batches = [batch for unit in again.units("v2") for batch in again.read_unit(unit, ["id"])]
     assert pa.Table.from_batches(batches)["id"].to_pylist() == [3, *range(10, 20), *range(30, 35), 99]
+
+
+def notes_of(store):
+    """Everything in the notes, as text."""
+    return " ".join(str(record.payload) for record in client_of(store).scroll("items__bict", limit=1000)[0])
+
+
+def test_ids_that_bound_units_leave_the_notes_with_their_rows(address):
+    store = make(address, table_of(pa.array(range(7000, 7040))))
+    stage_all(store)
+    assert sorted(store.ledger("v2").entries()) == ["..7010", "7010..7020", "7020..7030", "7030.."]
+    [old] = [unit for unit in store.units("v2") if unit.key == "7010..7020"]
+    stale = store.ledger("v2").entries()[old.key]
+    assert store.delete(pa.array([7020, 7015])) == 2
+    assert sorted(store.ledger("v2").entries()) == ["..7010", "7030.."]
+    assert [(unit.key, unit.rows) for unit in pending(store)] == [("7010..7030", 18)]
+    store.ledger("v2").record(stale)  # of a run that read the unit before
+    assert "7020" not in notes_of(store)
+    stage_all(store)
+    assert pending(store) == []
+    np.testing.assert_array_equal(
+        arrow_to_vectors(read(store, "v2")["v2"]), np.delete(vectors_of(40), [15, 20], axis=0)[:, :2]
+    )
+
+
+def test_deletions_beside_each_other_both_leave_the_notes(address, monkeypatch):
+    store, other = make(address, table_of(pa.array(range(7000, 7040)))), open_store(address)
+    stage_all(store)
+    swap = store._side.swap
+
+    def after_another(*args):
+        monkeypatch.setattr(store._side, "swap", swap)
+        other.delete(pa.array([7020]))
+        swap(*args)
+
+    monkeypatch.setattr(store._side, "swap", after_another)
+    store.delete(pa.array([7010]))
+    assert [unit.key for unit in store.units("v2")] == ["..7030", "7030.."]
+    assert "7010" not in (notes := notes_of(store))
+    assert "7020" not in notes
+
+
+def test_an_id_deleted_while_the_units_are_noted_does_not_stay_there(address, monkeypatch):
+    store, other = make(address, table_of(pa.array(range(7000, 7040)))), open_store(address)
+    beginnings = store._ranges._beginnings
+
+    def and_one_less():
+        found = beginnings()
+        other.delete(pa.array([7020]))
+        return found
+
+    monkeypatch.setattr(store._ranges, "_beginnings", and_one_less)
+    store.begin_stage("v2", 2, "cosine")
+    assert [unit.key for unit in store.units("v2")] == ["..7010", "7010..7030", "7030.."]
+
+
+def test_an_entry_recorded_while_its_unit_is_joined_is_removed(address, monkeypatch):
+    store, other = make(address, table_of(pa.array(range(7000, 7040)))), open_store(address)
+    stage_all(store)
+    stale, write = store.ledger("v2").entries()["7010..7020"], store._side.write
+
+    def late(name, note):
+        other.delete(pa.array([7020]))
+        write(name, note)
+
+    monkeypatch.setattr(store._side, "write", late)
+    store.ledger("v2").record(stale)
+    assert "7020" not in notes_of(store)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_what_is_missing_is_counted_without_reading_vectors(address, missing, monkeypatch):
+    store = make(address)
+    stage_all(store)
+    if missing:
+        store.append(table_of(["late"]))
+    asked, ask = [], store._link.ask
+
+    def noted(doing, method, **arguments):
+        asked.append((method, arguments.get("with_vectors")))
+        return ask(doing, method, **arguments)
+
+    monkeypatch.setattr(store._link, "ask", noted)
+    found = store.pending("v2", ["v1"], store.ledger("v2").entries(), only_missing=True)
+    assert len(found) == missing
+    assert not any(vectors for _, vectors in asked)
+    assert missing or "scroll" not in [method for method, _ in asked]
 
 
 def embedded(rows=ROWS, space=OLD, start=0):
@@ -287,14 +374,34 @@ def test_restaging_keeps_what_a_model_wrote(tmp_path, linear, monkeypatch):
     assert store.pending("v3", ["v1", "v2"], store.ledger("v3").entries(), only_missing=False) == []
 
 
-def foreign(address, points, vectors):
+def test_rows_that_only_the_live_column_has_hold_a_switch_up(address, linear, monkeypatch):
+    """Also rows without a vector in the source; those that have one in both are no reason, whatever checksums say."""
+    monkeypatch.setattr(qdrant, "POLL_SECONDS", 0.01)
+    third = Space(name="third", fingerprint="c" * 16, dim=5)
+    gallery = Gallery.create(address, embedded(), unit_rows=10)
+    upgrade(gallery, linear())
+    onward = linear(target=third)
+    stage(gallery, onward)
+    assert verify(gallery, onward).passed
+    two = pa.table({"id": ["both", "one"], "v2": vectors_to_arrow(embedded(2, NEW).vectors)})
+    both = two.slice(0, 1).append_column("v3", vectors_to_arrow(embedded(1, third).vectors))
+    gallery.store.append(both)
+    gallery.store.append(two.slice(1))
+    with pytest.raises(GalleryError, match=r"1 rows of .* have a vector in v2 and none in 'v3': run again"):
+        switch(gallery)
+    assert gallery.active_column == "v2"
+    gallery.delete(["one"])
+    assert switch(gallery) == "v3"
+
+
+def foreign(address, points, vectors, **settings):
     """A collection that somebody else made."""
     place = qdrant_link.parse(address)
     if place.folder:
         place.folder.mkdir(exist_ok=True)
         (place.folder / "meta.json").write_text('{"collections": {}, "aliases": {}}')
     client = client_of(holder := QdrantStore(address))
-    client.create_collection("items", vectors_config=vectors)
+    client.create_collection("items", vectors_config=vectors, **settings)
     if points:
         client.upsert("items", points)
     return holder
@@ -324,6 +431,63 @@ def test_a_collection_of_somebody_else_is_adopted_and_upgraded(address, linear, 
     assert rollback(Gallery.open(address)) == "image"
     untouched = client_of(keep).retrieve("items", [4], with_vectors=["image"])[0]
     assert untouched.payload == {"shop": "north", "price": 4 / 7}
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"size": 3, "distance": models.Distance.DOT}, "vectors of 3 numbers, distance Dot"),
+        ({"size": 2, "distance": models.Distance.COSINE}, "vectors of 2 numbers, distance Cosine"),
+    ],
+)
+def test_a_vector_of_somebody_else_is_not_staged_over(address, there, said):
+    params = {"v1": models.VectorParams(size=4, distance=models.Distance.DOT), "v2": models.VectorParams(**there)}
+    own = [1.0] + [0.0] * (there["size"] - 1)
+    points = [models.PointStruct(id=1, vector={"v1": [1.0, 2.0, 3.0, 4.0], "v2": own})]
+    store = foreign(address, points, params)
+    with pytest.raises(GalleryError, match=f"column 'v2' of .* is there already, as {said}: rename or remove it"):
+        store.begin_stage("v2", 2, "cosine")
+    assert client_of(store).retrieve("items", [1], with_vectors=True)[0].vector["v2"] == own
+
+
+def test_payload_with_the_name_of_a_column_is_payload(address):
+    store = make(address, table_of(["a", "b"], v2=pa.array([7, None])))
+    assert read(open_store(address), "v2")["v2"].to_pylist() == [7, None]
+    with pytest.raises(GalleryError, match="is there already, as payload of type int64"):
+        store.begin_stage("v2", 2, "cosine")
+
+
+def test_multivectors_sparse_vectors_and_payload_are_not_staged_over(tmp_path):
+    address = f"qdrant://{tmp_path}/folder?collection=items"
+    many = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    dot = {"distance": models.Distance.DOT}
+    params = {
+        "v1": models.VectorParams(size=4, **dot),
+        "v2": models.VectorParams(size=2, multivector_config=many, **dot),
+    }
+    points = [models.PointStruct(id=1, vector={"v1": [1.0, 2.0, 3.0, 4.0]}, payload={"v4": "mine"})]
+    store = foreign(address, points, params, sparse_vectors_config={"v3": models.SparseVectorParams()})
+    for column, said in [("v2", "multivectors of 2"), ("v3", "sparse vectors"), ("v4", "payload of type string")]:
+        with pytest.raises(GalleryError, match=f"is there already, as {said}"):
+            store.begin_stage(column, 2, "cosine")
+
+
+def test_notes_about_a_deleted_collection_are_not_taken_for_those_of_another(address, linear, monkeypatch):
+    monkeypatch.setattr(qdrant, "POLL_SECONDS", 0.01)
+    upgrade(Gallery.create(address, embedded()), linear())
+    keep = open_store(address)
+    client_of(keep).delete_collection("items")
+    points = [models.PointStruct(id=row, vector={"v1": v.tolist()}) for row, v in enumerate(embedded().vectors)]
+    foreign(address, points, {"v1": models.VectorParams(size=4, distance=models.Distance.DOT)})
+    store = open_store(address)
+    assert store.read_metadata() is None
+    assert store.schema().field("id").type == pa.int64()
+    with pytest.raises(GalleryError, match="make it a gallery with bict gallery adopt"):
+        Gallery.open(address)
+    gallery = adopt(address, id_column="id", vector_column="v1", space=OLD)
+    assert open_store(address).ledger("v2").entries() == {}
+    assert upgrade(gallery, linear()).column == "v2"
+    np.testing.assert_array_equal(gallery.vectors().vectors, linear().apply(embedded()).vectors)
 
 
 def test_a_collection_with_one_vector_without_a_name_is_refused(tmp_path):
@@ -441,6 +605,17 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(qdrant_server, mo
     assert "s3cret" not in f"{caught.value}{store.address}{store.reach()}{store._place}"
 
 
+@pytest.mark.parametrize("host", ["db.example", "10.0.0.7", "[fd00::7]"])
+def test_a_key_is_not_sent_unencrypted(host, monkeypatch):
+    monkeypatch.setenv("BICT_QDRANT_API_KEY", "s3cret")
+    with pytest.raises(GalleryError, match=r"would be sent to .* unencrypted: add \?https=1 to the address") as caught:
+        open_store(f"qdrant://{host}:6333/items")
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert QdrantStore(f"qdrant://{host}:6333/items?https=1").reach().servers
+    assert QdrantStore("qdrant://127.0.0.2:6333/items").reach().servers
+
+
 def test_a_server_that_does_not_answer_is_one_line(qdrant_server, monkeypatch):
     server, port = qdrant_server
     store = make(f"qdrant://127.0.0.1:{port}/items")
@@ -473,6 +648,21 @@ def test_a_folder_that_another_process_has_open_is_refused(tmp_path):
     assert open_store(address).count() == ROWS
 
 
+@pytest.mark.parametrize("command", [["gallery", "info"], ["upgrade", "status"]])
+def test_looking_at_a_folder_that_another_process_works_in_is_one_clear_line(tmp_path, command):
+    address = f"qdrant://{tmp_path}/folder?collection=items"
+    gallery = Gallery.create(address, embedded())
+    with gallery.store.locked("upgrade"):
+        run = [sys.executable, "-m", "bict", *command, address]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"bict: {address} is open in another process, and a folder of Qdrant's local mode admits one process at a "
+        "time, also to read: run again after it, or keep the gallery on a Qdrant server"
+    ]
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("mine")
@@ -495,6 +685,43 @@ def test_deleted_rows_and_dropped_columns_leave_the_folder(tmp_path):
     assert store.reclaim() == []
     assert held(b"keep-me")
     assert not held(b"do-not-keep-me")
+
+
+@pytest.mark.parametrize("cut", ["join_units", "erase_free_pages"])
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next(tmp_path, cut, monkeypatch):
+    address = f"qdrant://{tmp_path}/folder?collection=items"
+    table = table_of(pa.array(range(500_010, 500_040)), note=pa.array([f"note-{row}" for row in range(10, 40)]))
+    store = make(address, table)
+    stage_all(store)
+    held = lambda text: any(text in file.read_bytes() for file in tmp_path.rglob("*.sqlite*"))  # noqa: E731
+    written = [b"note-20", b"..500020", (500_020).to_bytes(4, "little")]  # in payload, a ledger key, a list of starts
+    with monkeypatch.context() as cutting:
+
+        def killed(*_):
+            raise KeyboardInterrupt
+
+        for part in (store._side, store._link) if cut == "erase_free_pages" else (store._side,):
+            cutting.setattr(part, cut, killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.delete(pa.array([500_020]))
+    assert store.count() == 29
+    assert held(written[0])
+    assert open_store(address).delete(pa.array([500_020])) == 0
+    assert not any(map(held, written))
+
+
+def test_a_column_is_not_dropped_from_under_rows_that_have_nothing_else(address):
+    store = make(address)
+    stage_all(store)
+    store.append(table_of(["late", "later"]))
+    for kept, rows in ((["v2"], 2), ([], ROWS + 2)):
+        with pytest.raises(GalleryError, match=f"{rows} rows of .* have a vector only in 'v1'"):
+            store.drop_column("v1", kept)
+    assert len(store.ledger("v2").entries()) == 3
+    store.delete(pa.array(["late", "later"]))
+    store.drop_column("v1", ["v2"])
+    store.drop_column("v2")
+    assert store.schema().names == ["id"]
 
 
 def test_many_points_in_a_folder_are_no_warning(tmp_path, monkeypatch):
