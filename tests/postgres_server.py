@@ -21,8 +21,8 @@ listen_addresses = '127.0.0.1'
 fsync = off
 full_page_writes = off
 shared_buffers = 64MB
-max_connections = 40
-deadlock_timeout = 200ms
+max_connections = 300
+deadlock_timeout = 500ms
 """
 ACCESS = """
 local all all trust

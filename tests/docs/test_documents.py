@@ -61,3 +61,20 @@ def test_the_omniglot_table_is_the_committed_record(page: Path) -> None:
         assert f"{row['map']['mean']:.3f} ± {row['map']['sd']:.3f}" in text, row["name"]
     for key in ("recovered_share", "compatibility_tax"):
         assert f"{record['summary']['figures'][key]['mean']:.3f}" in text, key
+
+
+def test_what_operations_says_was_tried_is_in_the_records() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    records = ROOT / "benchmarks" / "records"
+    for path in sorted(records.glob("chaos_*.json")):
+        record = json.loads(path.read_text())
+        assert path.name in text
+        for name in ("kills", "searches", "rows_lost", "rows_wrong", "payload_changed", "searches_failed"):
+            row = next(line for line in text.splitlines() if line.startswith("|") and name.replace("_", " ") in line)
+            assert f" {record[name]:,} " in row, (path.name, name)
+    speed = json.loads((records / "upgrade_speed.json").read_text())
+    for result in speed["results"]:
+        assert f"{result['staging_rows_per_second']:,.0f}" in text
+        assert f"{result['staging_share_of_slowest_stage']:.0%}" in text
+    staging = json.loads((records / "pgvector_staging.json").read_text())
+    assert f"{staging['rows_per_second']['stage by unit']:,.0f}" in text

@@ -15,11 +15,13 @@ from bict.errors import GalleryError, MissingGallery
 from bict.gallery.ledger import Entry
 from bict.gallery.lock import refuse_second, this_process
 from bict.gallery.stores import pgvector_search
-from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit
+from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit, only_vectors
 from bict.gallery.stores.pgvector_link import Link, compose, driver, parse, run, verbatim
-from bict.gallery.stores.pgvector_notes import Document, Notes
+from bict.gallery.stores.pgvector_notes import Notes
 from bict.gallery.stores.pgvector_staging import UNIT_ROWS, Staging
 from bict.gallery.stores.pgvector_table import Table, missing
+from bict.gallery.stores.pgvector_trigger import Document, guard
+from bict.gallery.stores.pgvector_types import Field
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -40,7 +42,7 @@ class PgvectorStore:
     """Rows of a table, made by bict or by anybody else; a unit is a range of ids, a staged unit one UPDATE.
 
     bict keeps notes in the tables `bict_galleries`, `bict_units` and `bict_ledger` of the same schema. While there is
-    more than one vector column, a trigger empties vectors whose row gets another live vector. The address is libpq's
+    more than one vector column, a trigger empties vectors that were made from one that changes. The address is libpq's
     URI with `table=NAME` or `table=SCHEMA.NAME` for another table than `vectors`. Psycopg is imported when a store is
     first created or opened. Connections are made when needed, one for statements and one for a lock that is held; a
     pooler between must leave each its session.
@@ -79,7 +81,7 @@ class PgvectorStore:
         with store._link.transaction(f"creating {store.address}") as connection:
             store._table.create(connection, first, stream)
             store._notes.note_new(connection, metadata, min(unit_rows, UNIT_ROWS), first.schema)
-            store._notes.guard(connection, Document.read(metadata), store._table.fields())
+            guard(store._link, connection, Document.read(metadata), store._table.fields())
         store._table.analyse()
         store._begin()
         return store
@@ -112,8 +114,8 @@ class PgvectorStore:
     def _begin(self) -> None:
         key = self._link.rows("looking for the primary key", PRIMARY_KEY, self._link.relation)
         self.id_column = key[0][0] if key else self.id_column
-        self._table.remembered = self._notes.remembered()
         self._notes.document()
+        self._table.remembered = self._notes.remembered()
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
@@ -132,10 +134,10 @@ class PgvectorStore:
         self._notes.make()
         with self._link.transaction("writing the gallery's metadata") as connection:
             self._replace_document(connection, text)
-        self._notes.version += 1
+        self._notes.wrote()
 
     def _replace_document(self, connection: Connection[tuple[object, ...]], text: str) -> None:
-        self._notes.guard(connection, Document.read(text), self._table.fields())
+        guard(self._link, connection, Document.read(text), self._table.fields())
         self._notes.write(connection, text)
 
     def publish(self, text: str, column: str, sources: Sequence[str]) -> None:
@@ -153,7 +155,7 @@ class PgvectorStore:
                     "verify and switch"
                 )
             self._replace_document(connection, text)
-        self._notes.version += 1
+        self._notes.wrote()
 
     def schema(self) -> pa.Schema:
         """The table's columns in Arrow types; types that Arrow has no counterpart for are text."""
@@ -210,11 +212,8 @@ class PgvectorStore:
         return pgvector_search.search(self._table, column, queries, k, metric, exact=exact)
 
     def begin_stage(self, column: str, dim: int, metric: str) -> None:
-        """Add the column as nulls, without writing rows; one of another width, left by staging given up, is dropped."""
+        """Add the column as nulls, without writing rows."""
         del metric
-        field = self._table.fields().get(column)
-        if field is not None and field.dim != dim:
-            self.drop_column(column)
         self._staging.begin(column, dim)
 
     def units(self, column: str) -> list[Unit]:
@@ -242,17 +241,29 @@ class PgvectorStore:
         """Rows of `bict_ledger`."""
         return TableLedger(self._notes, column)
 
-    def drop_column(self, column: str) -> None:
-        """Drop the column with its index, its units and its ledger, and the trigger where one column is left."""
+    def drop_column(self, column: str, kept: Sequence[str] | None = None) -> None:
+        """Drop the column with its index, its units and its ledger, and the trigger where one column is left.
+
+        A column of this name that bict did not make stays.
+        """
         self._notes.make()
-        document = self._notes.look()
         with self._link.transaction(f"dropping {column!r}") as connection:
-            fields = self._table.fields()
-            left = {name: field for name, field in fields.items() if name != column}
-            self._notes.guard(connection, document, left)
-            if column in fields:
+            if column in self._table.fields():
+                run(connection, compose("LOCK TABLE {t} IN ACCESS EXCLUSIVE MODE", t=self._link.relation))
+            fields, document = self._table.fields(), self._notes.look()
+            if column in fields and self._is_own(fields[column], document):
+                others = [name for name in kept or () if name in fields]
+                if only := self._table.count(missing([column], others)) if kept is not None else 0:
+                    raise only_vectors(self.address, column, only)
+                left = {name: field for name, field in fields.items() if name != column}
+                guard(self._link, connection, document, left)
                 run(connection, compose("ALTER TABLE {t} DROP COLUMN {c}", t=self._link.relation, c=column))
             self._notes.forget_column(connection, column)
+
+    def _is_own(self, field: Field, document: Document) -> bool:
+        """Whether a column is what the document says of its name: of its width, and there since staging began."""
+        begun = document.states.get(field.name) != "staging" or self._notes.has_units(field.name)
+        return begun and field.type_name == "vector" and field.dim in (0, document.widths.get(field.name, field.dim))
 
     def build_index(self, column: str, metric: str) -> str:
         """HNSW; more than 2,000 dimensions in half precision, and none beyond 4,000."""

@@ -24,7 +24,11 @@ EXPECTED = "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE?table=NAME wi
 ADDRESS = re.compile(
     r"postgres(?:ql)?://(?:(?P<user>[^:@/?#]*)(?P<password>:[^@/]*)?@)?(?P<place>[^@?#]*)(?:\?(?P<query>[^@#]*))?"
 )
-SECRETS = ("password", "sslpassword")
+PUBLIC = {
+    *("host", "hostaddr", "port", "dbname", "user", "table", "service", "sslmode", "sslrootcert", "sslsni"),
+    *("application_name", "channel_binding", "client_encoding", "connect_timeout", "gssencmode", "load_balance_hosts"),
+    *("keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "target_session_attrs"),
+}
 LOCK_WAIT = "5s"  # as long as others may have to queue behind a lock that is waited for
 OLDEST_SERVER = 140000
 NAME_BYTES = 63
@@ -54,7 +58,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """A table of a database; `shown` never holds a password."""
+    """A table of a database; `shown` has the options of the address that are known to hold no password."""
 
     shown: str
     table: str
@@ -74,19 +78,19 @@ def parse(address: str) -> Place:
         raise GalleryError(f"a postgresql:// address cannot be read: {EXPECTED}")
     user, password, query = found["user"] or "", found["password"] or "", found["query"] or ""
     options = [(key, value) for key, _, value in (part.partition("=") for part in query.split("&") if part)]
-    name = next((unquote(value) for key, value in reversed(options) if key == "table"), DEFAULT_TABLE)
+    name = next((unquote(value) for key, value in reversed(options) if unquote(key) == "table"), DEFAULT_TABLE)
     schema, dot, table = name.rpartition(".")
     if not table or "\0" in name or (dot and not schema) or max(len(schema.encode()), len(table.encode())) > NAME_BYTES:
         raise GalleryError(
             f"a postgresql:// address names no table, or one of more than {NAME_BYTES} bytes: {EXPECTED}"
         )
-    public = [(key, value) for key, value in options if key not in SECRETS]
-    secrets = [password[1:], *(value for key, value in options if key in SECRETS)]
+    public = [(key, value) for key, value in options if unquote(key).lower() in PUBLIC]
+    secrets = [password[1:], *(value for key, value in options if unquote(key).lower() not in PUBLIC)]
     return Place(
         _address(user, found["place"], public),
         table,
         schema or None,
-        _address(user + password, found["place"], [(key, value) for key, value in options if key != "table"]),
+        _address(user + password, found["place"], [(key, value) for key, value in options if unquote(key) != "table"]),
         tuple(unquote(secret) for secret in secrets if secret),
     )
 

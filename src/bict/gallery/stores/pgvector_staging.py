@@ -15,8 +15,9 @@ from bict.errors import GalleryError
 from bict.gallery.ledger import Entry
 from bict.gallery.stores.base import Unit
 from bict.gallery.stores.pgvector_link import compose, copying, driver, joined, run, verbatim
-from bict.gallery.stores.pgvector_notes import STAGING, Notes, keys
+from bict.gallery.stores.pgvector_notes import Notes, keys
 from bict.gallery.stores.pgvector_table import Page, Table, missing
+from bict.gallery.stores.pgvector_trigger import STAGING, guard
 from bict.gallery.stores.pgvector_types import COPY_BEGIN, COPY_END, KINDS, Field, encode, fixed, joined_rows
 
 if TYPE_CHECKING:
@@ -79,20 +80,30 @@ class Staging:
         self._seen = Seen("", ())
 
     def begin(self, column: str, dim: int) -> None:
-        """Add the column where it is missing, cut the rows into units, and have the trigger know the column."""
+        """Add the column where it is missing, have the trigger know it, and cut the rows into units.
+
+        Raises:
+            GalleryError: there is a column of this name that is another one.
+        """
         fields = self.table.fields()
         id_type = self.table.id_type(fields)
+        if column in fields and (fields[column].dim != dim or fields[column].generated):
+            raise GalleryError(
+                f"column {column!r} of {self.table.shown} is there already, as {fields[column].sql}: rename it, then "
+                "run the same command again"
+            )
         self.notes.make()
         document = self.notes.look()
         with self.link.transaction(f"beginning to stage {column!r}") as connection:
             if column not in fields:
-                statement = "ALTER TABLE {t} ADD COLUMN IF NOT EXISTS {c} vector({dim})"
+                statement = "ALTER TABLE {t} ADD COLUMN {c} vector({dim})"
                 run(connection, compose(statement, t=self.link.relation, c=column, dim=dim))
+            guard(self.link, connection, document, self.table.fields())
+            self.notes.hold(connection)
             bounds = self.notes.bounds(column)
             more = self._bounds_after(connection, bounds[-1] if bounds else None, id_type)
             if more or not bounds:
                 self.notes.set_bounds(connection, column, [*bounds, *more])
-            self.notes.guard(connection, document, self.table.fields())
         if column not in fields:
             self.table.analyse()
 
@@ -128,14 +139,15 @@ class Staging:
 
     def _counts(self, column: str, sources: Sequence[str], absent: str) -> list[tuple[str, int, int, int]]:
         """Of each unit with rows: its key, rows, rows with a source vector, and of these those without their own."""
-        bounds, id_type = self.notes.bounds(column), self.table.id_type()
+        fields, bounds = self.table.fields(), self.notes.bounds(column)
+        id_type, none = self.table.id_type(fields), [absent] if absent in fields else []  # not yet, or not any more
         statement = compose(
             "SELECT width_bucket({id}, %s::{type}[]) AS unit, count(*), count(*) FILTER (WHERE {there}), "
             "count(*) FILTER (WHERE {empty}) FROM {t} GROUP BY unit ORDER BY unit",
             id=self.table.id_column,
             type=id_type,
             there=missing(sources, []) if sources else compose("FALSE"),
-            empty=missing(sources, [absent]) if sources else compose("FALSE"),
+            empty=missing(sources, none) if sources else compose("FALSE"),
             t=self.link.relation,
         )
         names = keys(bounds)

@@ -93,6 +93,11 @@ class Field:
         """The width of a vector column."""
         return int(self.arrow.list_size) if self.kind == "vector" else 0
 
+    @property
+    def sql(self) -> str:
+        """Its type with the width that it declares."""
+        return f"vector({self.dim})" if self.kind == "vector" and self.declared else self.type
+
 
 def stored_as(name: str, arrow: pa.DataType) -> Field:
     """The column that keeps values of an Arrow type.

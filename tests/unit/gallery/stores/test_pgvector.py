@@ -1,5 +1,6 @@
 # ruff: noqa: S608, S106 - an application's statements, with names that this file made
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,11 +18,12 @@ from tests.postgres_server import PASSWORD, serving
 
 from bict.embeddings import Embeddings, arrow_to_vectors, normalise, vectors_to_arrow
 from bict.errors import BictError, GalleryError, MissingExtra
-from bict.gallery import Gallery, build_index, discard, finalize, rollback, stage, switch, upgrade, verify
+from bict.gallery import Gallery, build_index, discard, finalize, info, rollback, stage, status, switch, upgrade, verify
 from bict.gallery.adopting import adopt
 from bict.gallery.stores import open_store, pgvector_link, pgvector_search, pgvector_staging, store_of
 from bict.gallery.stores.pgvector import PgvectorStore
 from bict.gallery.stores.pgvector_link import parse
+from bict.spaces import Space
 
 ODD = 'odd"; DROP TABLE x; --%s{}'
 
@@ -74,6 +76,9 @@ class TestAddresses:
             "postgresql://me:wr0ng-secret/more@host/db",
             "postgresql://me:wr0ng-secret@more@host/db",
             "postgresql://me:wr0ng-secret%zz@host/db",
+            f"postgresql://127.0.0.1:{postgres.port}/postgres?user=postgres&pass%77ord=wr0ng-secret",
+            "postgresql://127.0.0.1:1/nowhere?PASSWORD=wr0ng-secret",
+            "postgresql://127.0.0.1:1/nowhere?options=-csome.key%3Dwr0ng-secret&sslpassword=wr0ng-secret",
         ):
             with pytest.raises(GalleryError) as caught:
                 open_store(address)
@@ -94,6 +99,13 @@ class TestAddresses:
         assert "s3cret" not in repr(store._place)
         assert store.reach().servers == (("127.0.0.1", postgres.port),)
         assert store_of("postgres://h/db") == (PgvectorStore, "postgres://h/db")
+
+    def test_only_options_without_secrets_are_shown(self):
+        place = parse("postgresql://me@h/d?pass%77ord=a&PassWord=b&host=h&%74able=s.t&SSLMODE=disable&odd=c&sslkey=d")
+        assert place.shown == "postgresql://me@h/d?host=h&%74able=s.t&SSLMODE=disable"
+        assert (place.schema, place.table) == ("s", "t")
+        assert place.conninfo == "postgresql://me@h/d?pass%77ord=a&PassWord=b&host=h&SSLMODE=disable&odd=c&sslkey=d"
+        assert place.secrets == ("a", "b", "c", "d")
 
     def test_a_socket_is_reached_by_its_folder(self, postgres, address, embeddings):
         assert make(address, embeddings).store.reach().paths == (postgres.folder,)
@@ -254,6 +266,55 @@ class TestColumns:
             make(address, embeddings).store.search("v1", np.ones((1, 5), np.float32), 1, "dot")
 
 
+class TestNamesInUse:
+    @pytest.mark.parametrize("kind", ["text", "vector(5)", "vector", "numeric[]"])
+    def test_a_column_of_an_application_is_neither_used_nor_dropped(self, address, sql, embeddings, kind):
+        store, table = make(address, embeddings).store, table_of(address)
+        sql(f"ALTER TABLE {table} ADD COLUMN v2 {kind}")
+        with pytest.raises(GalleryError, match=rf"column 'v2' of .* is there already, as {re.escape(kind)}: rename it"):
+            store.begin_stage("v2", 6, "cosine")
+        assert "v2" in store.schema().names
+
+    def test_a_column_of_the_right_width_is_gone_on_with(self, address, sql, embeddings, linear):
+        gallery, transform = make(address, embeddings), linear()
+        stage(gallery, transform)
+        gallery.store.begin_stage("v2", 6, "cosine")
+        assert nulls(gallery, "v2") == set()
+        assert stage(gallery, transform).units_skipped == 3
+
+    def test_an_adopted_payload_column_is_kept_through_an_upgrade(self, address, sql, linear):
+        gallery, _ = adopted(address, sql, "text", ["a", "b"], linear(), more=", v2 text DEFAULT 'mine'")
+        assert upgrade(gallery, linear()).column == "v3"
+        assert rollback(gallery) == "embedding"
+        assert discard(gallery) == "v3"
+        assert sql(f"SELECT v2 FROM {table_of(address)}").fetchall() == [("mine",), ("mine",)]
+
+    @pytest.mark.parametrize("kind", ["text", "vector(6)", "vector(5)"])
+    def test_a_column_that_came_before_staging_began_outlives_its_end(self, address, sql, embeddings, linear, kind):
+        """A run was killed after it recorded v2, and then the application took the name."""
+        gallery, table = make(address, embeddings), table_of(address)
+        stage(gallery, linear())
+        recorded = gallery.metadata
+        discard(gallery)
+        gallery.edit(lambda _: recorded.changed("v2", state="staging"))
+        sql(f"ALTER TABLE {table} ADD COLUMN v2 {kind}")
+        sql(f"UPDATE {table} SET v1 = '[1,0,0,0]' WHERE id = 'image-1'")
+        if kind != "vector(6)":
+            with pytest.raises(GalleryError, match="is there already"):
+                stage(gallery, linear())
+        assert discard(gallery) == "v2"
+        assert "v2" in gallery.store.schema().names
+        assert upgrade(gallery, linear()).column == "v3"
+
+    def test_a_name_that_an_application_uses_again_is_not_dropped(self, address, sql, embeddings, linear):
+        gallery, table = make(address, embeddings), table_of(address)
+        upgrade(gallery, linear())
+        finalize(gallery, drop_base=True)
+        sql(f"ALTER TABLE {table} ADD COLUMN v1 text DEFAULT 'mine'")
+        finalize(gallery)
+        assert sql(f"SELECT count(*) FROM {table} WHERE v1 = 'mine'").fetchone() == (25,)
+
+
 def adopted(address, sql, kind, ids, transform, more=""):
     """A gallery made from a table that an application filled, and its embeddings."""
     dim = transform.source.dim
@@ -329,7 +390,6 @@ class TestTrigger:
         staged(gallery, linear())
         switch(gallery)
         sql(f"UPDATE {table} SET v2 = '[0,0,0,0,0,1]' WHERE id = 'image-5'")
-        sql(f"UPDATE {table} SET v1 = '[0,0,0,1]' WHERE id = 'image-6'")
         assert names(nulls(gallery, "v1")) == {"image-5"}
         assert nulls(gallery, "v2") == set()
         with pytest.raises(GalleryError, match="1 rows have no vector in 'v1'"):
@@ -337,6 +397,70 @@ class TestTrigger:
         assert rollback(gallery, leave_out=True) == "v1"
         sql(f"UPDATE {table} SET v1 = '[1,0,0,0]' WHERE id = 'image-7'")
         assert names(nulls(gallery, "v2")) == {"image-7"}
+
+    def test_a_live_vector_made_from_one_that_changes_is_made_again(self, address, sql, embeddings, linear):
+        """An application that has not moved yet goes on writing the column from before the switch."""
+        gallery, table = staged(make(address, embeddings), linear()), table_of(address)
+        switch(gallery)
+        sql(
+            f"INSERT INTO {table} (id, v1) VALUES ('image-3', '[0,0,0,1]'), ('image-4', '[1,0,0,0]'), "
+            "('late', '[1,0,0,0]') ON CONFLICT (id) DO UPDATE SET v1 = EXCLUDED.v1"
+        )
+        sql(f"UPDATE {table} SET v1 = v1, label = 'x' WHERE id = 'image-5'")
+        assert names(nulls(gallery, "v2")) == {"image-3", "image-4", "late"}
+        assert nulls(gallery, "v1") == set()
+        assert info(gallery).unserved == 3
+        assert len(gallery.search(embeddings(1, linear().target), 100).ids[0]) == 23
+        stage(gallery, linear())
+        assert nulls(gallery, "v1") == nulls(gallery, "v2") == set()
+        expected = linear().apply(gallery.vectors("v1", with_labels=False)).vectors
+        np.testing.assert_allclose(gallery.vectors(with_labels=False).vectors, expected, atol=1e-6)
+
+    def test_a_source_that_is_emptied_leaves_what_was_made_from_it(self, address, sql, embeddings, linear):
+        gallery, table = staged(make(address, embeddings), linear()), table_of(address)
+        switch(gallery)
+        sql(f"UPDATE {table} SET v1 = NULL WHERE id = 'image-1'")
+        found = gallery.vectors(with_labels=False)
+        payload = pa.table({"label": ["a"]})
+        gallery.add(Embeddings(found.ids[5:6], found.vectors[5:6], found.space), payload, replace=True)
+        assert nulls(gallery, "v2") == set()
+        assert names(nulls(gallery, "v1")) == {"image-1", str(found.ids[5])}
+
+    def test_vectors_made_from_several_columns_follow_each_of_them(self, address, sql, embeddings, linear):
+        gallery, table, third = *third_generation(address, embeddings, linear), third_transforms(linear)
+        assert staged(gallery, third).active_column == "v2"
+        sql(f"UPDATE {table} SET v1 = '[0,0,0,1]' WHERE id = 'image-1'")
+        sql(f"UPDATE {table} SET v2 = '[0,0,0,0,0,1]' WHERE id = 'image-2'")
+        sql(f"UPDATE {table} SET label = 'x' WHERE id = 'image-3'")
+        assert {c: names(nulls(gallery, c)) for c in ("v1", "v2", "v3")} == {
+            "v1": {"image-2"},
+            "v2": {"image-1"},
+            "v3": {"image-1", "image-2"},
+        }
+        with pytest.raises(GalleryError, match=r"2 rows of .* run again"):
+            switch(gallery)
+        switch(staged(gallery, third))
+        assert nulls(gallery, "v3") == set()
+
+    def test_vectors_made_through_another_column_follow_the_first(self, address, sql, embeddings, linear):
+        gallery, table = third_generation(address, embeddings, linear)
+        switch(staged(gallery, third_transforms(linear)[1]))
+        sql(f"UPDATE {table} SET v1 = '[0,0,0,1]' WHERE id = 'image-1'")
+        sql(f"UPDATE {table} SET v2 = '[0,0,0,0,0,1]' WHERE id = 'image-2'")
+        assert names(nulls(gallery, "v3")) == {"image-1", "image-2"}
+        assert names(nulls(gallery, "v1")) == {"image-2"}
+        stage(gallery, third_transforms(linear)[1])
+        assert names(nulls(gallery, "v3")) == {"image-1"}
+        finalize(gallery)  # v2
+        sql(f"UPDATE {table} SET v1 = '[0,0,1,0]' WHERE id = 'image-4'")
+        assert names(nulls(gallery, "v3")) == {"image-1", "image-4"}
+
+    def test_an_application_that_takes_no_nulls_is_not_stopped(self, address, sql, embeddings, linear):
+        gallery, table = staged(make(address, embeddings), linear()), table_of(address)
+        sql(f"ALTER TABLE {table} ALTER COLUMN v2 SET NOT NULL")
+        switch(gallery)
+        sql(f"UPDATE {table} SET v1 = '[0,0,0,1]' WHERE id = 'image-1'")
+        assert names(nulls(gallery, "v2")) == {"image-1"}
 
     def test_filling_the_live_column_leaves_the_vectors_it_is_filled_from(self, address, sql, embeddings, linear):
         gallery, transform = staged(make(address, embeddings), linear()), linear()
@@ -360,6 +484,21 @@ class TestTrigger:
         with postgres.connect(options="-c search_path=away") as connection:
             connection.execute("UPDATE items SET v1 = '[1,0,0,0]' WHERE id = 'image-1'")
         assert names(nulls(gallery, "v2")) == {"image-1"}
+
+
+THIRD = Space(name="third", fingerprint="c" * 16, dim=3)
+
+
+def third_transforms(linear):
+    """From the first space and from the second."""
+    return [linear(target=THIRD), linear(source=linear().target, target=THIRD)]
+
+
+def third_generation(address, embeddings, linear):
+    """A gallery whose second column is live, and the name of its table."""
+    gallery = make(address, embeddings)
+    switch(staged(gallery, linear()))
+    return gallery, table_of(address)
 
 
 class TestConcurrency:
@@ -407,7 +546,7 @@ class TestConcurrency:
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
         def write():
-            with postgres.connect() as writer, writer.transaction():
+            with postgres.connect(options="-c deadlock_timeout=10s") as writer, writer.transaction():
                 writer.execute(f"UPDATE {table} SET label = 'x' WHERE id = 'image-9'")
                 held.set()
                 while sql(waiting).fetchone() == (0,):
@@ -432,6 +571,65 @@ class TestConcurrency:
                 switch(gallery)
             later.join()
         assert gallery.active_column == "v1"
+
+    def test_the_switch_counts_rows_written_in_the_live_space(self, address, sql, embeddings, linear):
+        gallery, table = third_generation(address, embeddings, linear)
+        staged(gallery, third_transforms(linear)[0])
+        sql(f"INSERT INTO {table} (id, v2) VALUES ('late', '[1,0,0,0,0,0]')")
+        with pytest.raises(GalleryError, match=r"1 rows of .* run again"):
+            gallery.store.publish(gallery.metadata.switched_to("v3").model_dump_json(), "v3", ["v1", "v2"])
+        with pytest.raises(GalleryError, match=r"1 rows of .* run again"):
+            switch(gallery)
+        assert gallery.active_column == "v2"
+        gallery.delete(["late"])
+        assert switch(gallery) == "v3"
+
+    @pytest.mark.parametrize("lost", [True, False])
+    def test_dropping_a_column_waits_for_a_writer_and_counts_its_rows(
+        self, postgres, address, embeddings, linear, lost
+    ):
+        gallery, table = third_generation(address, embeddings, linear)
+        column = "v1" if lost else "v2"
+        with postgres.connect() as writer:
+            transaction = writer.transaction()
+            transaction.__enter__()
+            writer.execute(f"INSERT INTO {table} (id, {column}) SELECT 'late', {column} FROM {table} LIMIT 1")
+            later = threading.Timer(0.3, lambda: transaction.__exit__(None, None, None))
+            later.start()
+            if lost:
+                with pytest.raises(GalleryError, match=r"1 rows of .* have a vector only in 'v1'"):
+                    gallery.store.drop_column("v1", ["v2"])
+            else:
+                gallery.store.drop_column("v1", ["v2"])
+            later.join()
+        assert ("v1" in gallery.store.schema().names) == lost
+        gallery.store.drop_column("v1", None)
+        assert gallery.store.schema().names == ["id", "label", "v2"]
+
+    def test_a_writer_waits_for_the_drop(self, postgres, address, embeddings, linear, monkeypatch):
+        gallery, table = third_generation(address, embeddings, linear)
+        count, refused = gallery.store._table.count, []
+
+        def write():
+            with postgres.connect() as writer:
+                try:
+                    writer.execute(f"INSERT INTO {table} (id, v1) VALUES ('late', '[1,0,0,0]')")
+                except psycopg.errors.UndefinedColumn as error:
+                    refused.append(error)
+
+        def counting(condition):
+            found = count(condition)
+            writing.start()
+            writing.join(0.3)
+            return found
+
+        writing = threading.Thread(target=write)
+        with monkeypatch.context() as patched:
+            patched.setattr(gallery.store._table, "count", counting)
+            gallery.store.drop_column("v1", ["v2"])
+        writing.join()
+        assert len(refused) == 1
+        assert gallery.store.count_missing([], ["v2"]) == 0
 
     def test_a_table_in_use_for_long_is_named(self, postgres, address, embeddings, linear, monkeypatch):
         gallery, table = staged(make(address, embeddings), linear()), table_of(address)
@@ -494,6 +692,132 @@ class TestConcurrency:
             assert transform.batches == [10, 5]
             assert verify(gallery, linear()).passed
             gallery.store.close()
+
+
+class TestErasing:
+    @pytest.mark.parametrize("at", [0, 10])
+    def test_an_id_erased_while_its_unit_is_staged_is_in_no_note(self, address, sql, embeddings, linear, at):
+        gallery, erased = make(address, embeddings), []
+
+        def erase(rows):
+            if rows == at and not erased:
+                erased.extend(gallery.store._notes.bounds("v2"))
+                assert Gallery.open(address).delete(erased) == 2
+
+        stage(gallery, linear(before=erase))
+        assert len(erased) == 2
+        assert noted(sql, address, erased) == 0
+        assert gallery.store.ledger("v2").entries().keys() == {unit.key for unit in gallery.store.units("v2")}
+        assert verify(gallery, linear()).passed
+
+    def test_units_are_not_cut_at_an_id_that_is_being_erased(self, address, sql, embeddings, linear, monkeypatch):
+        gallery, other = make(address, embeddings), Gallery.open(address)
+        stage(gallery, linear())
+        erased = gallery.store._notes.bounds("v2")
+        for notes in ("bict_units", "bict_ledger"):
+            sql(f"DELETE FROM {notes} WHERE gallery = %s", table_of(address))
+        forget, begin = other.store._notes.forget_ids, lambda: gallery.store.begin_stage("v2", 6, "cosine")
+        beginning = threading.Thread(target=begin)
+
+        def slowly(connection, ids):
+            forget(connection, ids)
+            beginning.start()
+            beginning.join(0.5)
+
+        monkeypatch.setattr(other.store._notes, "forget_ids", slowly)
+        assert other.delete(erased) == 2
+        beginning.join()
+        assert len(gallery.store.units("v2")) == 3
+        assert noted(sql, address, erased) == 0
+
+
+def noted(sql, address, ids):
+    """How many of bict's notes about a gallery name one of the ids."""
+    table, pattern = table_of(address), "|".join(f'"{value}"' for value in ids)
+    found = [
+        sql("SELECT 1 FROM bict_units WHERE gallery = %s AND (low = ANY(%s) OR high = ANY(%s))", table, ids, ids),
+        sql("SELECT 1 FROM bict_ledger WHERE gallery = %s AND unit || entry ~ %s", table, pattern),
+    ]
+    return sum(len(rows.fetchall()) for rows in found)
+
+
+class TestOtherTables:
+    """The table that has a gallery's name is another one than the notes are about."""
+
+    def swapped(self, address, sql, old_name=None):
+        """An application's table in the place of a gallery's, which is kept under another name or dropped."""
+        table, ids = table_of(address), [str(row) for row in range(12)]
+        sql(f"ALTER TABLE {table} RENAME TO {old_name}" if old_name else f"DROP TABLE {table}")
+        sql(f"CREATE TABLE {table} (id text PRIMARY KEY, embedding vector(4))")
+        for value in ids:
+            sql(f"INSERT INTO {table} VALUES (%s, '[1,0,0,0]')", value)
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_a_new_table_is_taken_over_with_fresh_notes(self, address, sql, embeddings, payload, linear, kept):
+        gallery, table = make(address, embeddings, payload), table_of(address)
+        upgrade(gallery, linear())
+        old = f"old_{table}" if kept else None
+        self.swapped(address, sql, old)
+        with pytest.raises(GalleryError, match="bict gallery adopt") as caught:
+            Gallery.open(address)
+        assert "\n" not in str(caught.value)
+        assert PgvectorStore.open(address).read_metadata() is None
+        with pytest.raises(GalleryError, match="bict gallery adopt"):
+            gallery.metadata  # noqa: B018 - opened before
+        new = adopt(address, id_column="id", vector_column="embedding", space=linear().source)
+        assert sql("SELECT count(*) FROM bict_units WHERE gallery = %s", table).fetchone() == (0,)
+        assert sql("SELECT unit_rows, arrow FROM bict_galleries WHERE gallery = %s", table).fetchone() == (None, None)
+        assert upgrade(new, linear()).column == "v2"
+        sql(f"UPDATE {table} SET embedding = '[0,1,0,0]' WHERE id = '3'")
+        assert names(nulls(new, "v2")) == {"3"}
+        stage(new, linear())
+        if kept:
+            sql(f"UPDATE {old} SET v1 = '[0,1,0,0]' WHERE id = 'image-3'")
+            assert sql(f"SELECT v2 FROM {old} WHERE id = 'image-3'").fetchone() == (None,)
+        finalize(new, drop_base=True)
+        assert Gallery.open(address).active_column == "v2"
+
+    def test_a_table_that_is_swapped_back_is_the_gallery_again(self, address, sql, embeddings):
+        gallery, table = make(address, embeddings), table_of(address)
+        self.swapped(address, sql, f"old_{table}")
+        assert gallery.store.read_metadata() is None
+        sql(f"ALTER TABLE {table} RENAME TO new_{table}; ALTER TABLE old_{table} RENAME TO {table}")
+        assert len(Gallery.open(address).vectors()) == 25
+
+    def test_a_vector_column_of_another_width_is_another_table(self, address, sql, linear):
+        adopted(address, sql, "text", ["a", "b"], linear())
+        table = table_of(address)
+        sql(f"DROP TABLE {table}; CREATE TABLE {table} (key text PRIMARY KEY, embedding vector(5))")
+        assert PgvectorStore.open(address).read_metadata() is None
+
+    def test_a_restored_table_goes_on(self, postgres, address, sql, embeddings, linear):
+        gallery, table = make(address, embeddings), table_of(address)
+        stage(gallery, linear())
+        before = sql("SELECT relation FROM bict_galleries WHERE gallery = %s", table).fetchone()
+        sql(f"CREATE TABLE copy_{table} (LIKE {table} INCLUDING ALL); INSERT INTO copy_{table} SELECT * FROM {table}")
+        sql(f"DROP TABLE {table}; ALTER TABLE copy_{table} RENAME TO {table}")
+        again = Gallery.open(address)
+        assert stage(again, linear()).units_skipped == 3
+        switch(staged(again, linear()))
+        sql(f"UPDATE {table} SET v1 = '[1,0,0,0]' WHERE id = 'image-1'")
+        assert names(nulls(again, "v2")) == {"image-1"}
+        assert sql("SELECT relation FROM bict_galleries WHERE gallery = %s", table).fetchone() != before
+
+    def test_a_table_made_anew_without_its_staged_column_is_staged_again(self, address, sql, embeddings, linear):
+        gallery, table = make(address, embeddings), table_of(address)
+        stage(gallery, linear())
+        sql(f"CREATE TABLE copy_{table} AS SELECT id, label, v1 FROM {table}; DROP TABLE {table}")
+        sql(f"ALTER TABLE copy_{table} RENAME TO {table}; ALTER TABLE {table} ADD PRIMARY KEY (id)")
+        again = Gallery.open(address)
+        assert status(again).rows_done == 0
+        switch(staged(again, linear()))
+        assert nulls(again, "v2") == set()
+
+    def test_a_column_that_an_application_dropped_does_not_end_the_gallery(self, address, sql, embeddings, linear):
+        gallery, table = third_generation(address, embeddings, linear)
+        sql(f"DROP TRIGGER bict_stale ON {table}; ALTER TABLE {table} DROP COLUMN v1")
+        assert Gallery.open(address).active_column == "v2"
+        assert len(gallery.vectors()) == 25
 
 
 class TestIndex:
