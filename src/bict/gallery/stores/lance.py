@@ -108,14 +108,10 @@ class LanceStore:
         folder, table = parse_address(address)
         path = folder / f"{table}.lance"
         if not path.is_dir():
-            raise MissingGallery(
-                f"{address} is not a gallery: found no {path.name} there, expected a folder made by bict embed"
-            )
+            raise MissingGallery(f"{address} is not a gallery: found no {path.name}, as bict embed makes it")
         if not (path / "_versions").is_dir():
-            raise GalleryError(
-                f"{address} is not a gallery yet, its first writing was cut off and it holds no rows: "
-                "delete it and embed again"
-            )
+            cure = "its first writing was cut off and it holds no rows: delete it and embed again"
+            raise GalleryError(f"{address} is not a gallery yet, {cure}")
         return cls(address)
 
     def reach(self) -> Reach:
