@@ -13,8 +13,11 @@ from bict.progress import Progress, Steps
 
 
 @contextmanager
-def terminal_steps() -> Iterator[Steps]:
-    """A bar for each named step; steps that never tell their progress show their time alone."""
+def terminal_steps(*, at_once: bool = True) -> Iterator[Steps]:
+    """A bar for each named step; steps that never tell their progress show their time alone.
+
+    Without `at_once` nothing is drawn before the first progress is told: a question or a refusal may come before.
+    """
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(bar_width=20),
@@ -22,20 +25,26 @@ def terminal_steps() -> Iterator[Steps]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    bars = Bars(*columns, console=Console(stderr=True))
 
-        @contextmanager
-        def step(name: str) -> Iterator[Progress]:
-            task = bars.add_task(name, total=None)
+    @contextmanager
+    def step(name: str) -> Iterator[Progress]:
+        task = bars.add_task(name, total=None)
+        if at_once:
+            bars.start()
 
-            def tell(done: int, total: int) -> None:
-                bars.update(task, completed=done, total=total)
+        def tell(done: int, total: int) -> None:
+            bars.start()
+            bars.update(task, completed=done, total=total)
 
-            yield tell
-            finished = bars.tasks[task].total or 1
-            bars.update(task, completed=finished, total=finished)
+        yield tell
+        finished = bars.tasks[task].total or 1
+        bars.update(task, completed=finished, total=finished)
 
-        def steps(name: str) -> AbstractContextManager[Progress]:
-            return step(name)
+    def steps(name: str) -> AbstractContextManager[Progress]:
+        return step(name)
 
+    try:
         yield steps
+    finally:
+        bars.stop()

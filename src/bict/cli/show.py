@@ -17,6 +17,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from bict.evaluation import PairResult
     from bict.gallery import (
+        Check,
         Finalized,
         GalleryInfo,
         SearchResult,
@@ -96,7 +97,7 @@ def upgrade(report: UpgradeReport, as_json: bool) -> None:
         "index": report.index,
         "opened": list(report.opened),
     }
-    lines = {f"{check.name}": f"{'ok' if check.passed else 'FAILED'}  {check.found}" for check in checks}
+    lines = {check.name: f"{_mark(check)}  {check.found}" for check in checks}
     if report.index:
         lines["index"] = report.index
     done = (
@@ -153,9 +154,16 @@ def _status_lines(found: UpgradeStatus) -> dict[str, str]:
 
 
 def _verify_lines(report: VerifyReport) -> dict[str, str]:
-    lines = {check.name: f"{'ok' if check.passed else 'FAILED'}  {check.found}" for check in report.checks}
+    lines = {check.name: f"{_mark(check)}  {check.found}" for check in report.checks}
     good = "bict upgrade index, then bict upgrade switch"
     return {**lines, "next": good if report.passed else "bict upgrade run again, or bict upgrade discard"}
+
+
+def _mark(check: Check) -> str:
+    """How a check went; `info` where it is no gate."""
+    if not check.required:
+        return "info"
+    return "ok" if check.passed else "FAILED"
 
 
 def _finalize_lines(done: Finalized) -> dict[str, str]:
@@ -216,7 +224,10 @@ gallery_export = gallery_import
 
 def gallery_delete(done: Deleted, as_json: bool) -> None:
     """How many rows were erased."""
-    lines = {"erased": f"{done.rows:,} rows of {done.asked:,} ids", "note": done.note}
+    lines = {"erased": f"{done.rows:,} rows"}
+    if done.rows < done.asked:
+        lines["not found"] = f"{done.asked - done.rows:,} of {done.asked:,} ids are not in the gallery"
+    lines["note"] = done.note
     _lines(lines, asdict(done), as_json)
 
 

@@ -187,10 +187,11 @@ def _next_of_live(metadata: GalleryMetadata, unserved: int) -> str:
 
 
 def _next_of_staged(column: Column, left: int) -> str:
+    made = f"with transform {', '.join(origin.transform[:12] for origin in column.origins)}"
     if column.state == "staging" or left:
-        return "bict upgrade run GALLERY TRANSFORM goes on; bict upgrade discard gives it up"
+        return f"bict upgrade run GALLERY TRANSFORM goes on, {made}; bict upgrade discard gives it up"
     if column.checked is None:
-        return "bict upgrade verify GALLERY TRANSFORM"
+        return f"bict upgrade verify GALLERY TRANSFORM, {made}; bict upgrade discard gives it up"
     if column.index is None:
         return "bict upgrade index builds its index, or bict upgrade switch goes live without one"
     return "bict upgrade switch goes live"

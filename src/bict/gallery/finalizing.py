@@ -29,9 +29,16 @@ class Finalized:
 
 
 def kept_columns(gallery: Gallery) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    """The columns that `finalize` can remove: upgraded ones, and base ones that a model wrote."""
+    """The columns that `finalize` can remove: upgraded ones, and base ones, in which a model wrote some rows or all."""
     kept = [column for column in gallery.metadata.stored.values() if column.state == "kept"]
-    return tuple(c for c in kept if c.origins), tuple(c for c in kept if not c.origins)
+    base = tuple(column for column in kept if _holds_base(gallery, column))
+    return tuple(column for column in kept if column not in base), base
+
+
+def _holds_base(gallery: Gallery, column: Column) -> bool:
+    """Whether a row of a column was written by a model, as far as its sources still tell."""
+    told = set(column.sources) <= set(gallery.metadata.stored)
+    return not told or gallery.store.count_missing([column.name], column.sources) > 0
 
 
 def bytes_of(gallery: Gallery, columns: Sequence[Column]) -> int:
@@ -43,8 +50,8 @@ def bytes_of(gallery: Gallery, columns: Sequence[Column]) -> int:
 def finalize(gallery: Gallery, *, drop_base: bool = False) -> Finalized:
     """Remove kept columns and free their disk; after it, no rollback to them is possible.
 
-    Intermediate generations go first. The base vectors, which a model wrote, stay unless `drop_base`: transforms
-    fitted from them keep rising over later upgrades, where composed ones fall back.
+    Intermediate generations go first. Columns in which a model wrote rows (the base) stay unless `drop_base`:
+    transforms fitted from them keep rising over later upgrades, where composed ones fall back.
 
     Raises:
         GalleryError: a column is staged, or rows would lose their only vector (with their number).

@@ -15,6 +15,7 @@ from bict.gallery.staging import (
     carry,
     find_routes,
     next_name,
+    refuse_older_target,
     refuse_other,
     refuse_unreachable,
     under_way,
@@ -117,6 +118,7 @@ def _refusals(gallery: Gallery, routes: tuple[Route, ...], *, begun: bool) -> li
     found = []
     try:
         if not begun:
+            refuse_older_target(gallery.metadata, routes)
             refuse_other(gallery.metadata)
         refuse_unreachable(gallery, routes)
     except BictError as error:

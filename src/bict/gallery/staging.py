@@ -190,6 +190,7 @@ def _begin(gallery: Gallery, routes: tuple[Route, ...]) -> Column:
     origins = tuple(Origin(column=route.source.name, transform=route.transform.digest) for route in routes)
     column = metadata.made_by(origin.transform for origin in origins)
     if not under_way(column):
+        refuse_older_target(metadata, routes)
         refuse_other(metadata)
         column = _new_column(gallery, routes, origins)
         refuse_unreachable(gallery, routes)
@@ -204,6 +205,23 @@ def _begin(gallery: Gallery, routes: tuple[Route, ...]) -> Column:
 def under_way(column: Column | None) -> TypeGuard[Column]:
     """Whether staging goes on with this column instead of beginning a new one."""
     return column is not None and column.state in ("staging", "staged", "live")
+
+
+def refuse_older_target(metadata: GalleryMetadata, routes: tuple[Route, ...]) -> None:
+    """Refuse to upgrade into a space that the gallery has left: that is what a rollback is for.
+
+    Raises:
+        SpaceError: naming the column.
+    """
+    target = routes[0].transform.target
+    if target.same_as(metadata.active_column.space):
+        return
+    older = [c.name for c in metadata.columns.values() if c.space.same_as(target) and c.state in ("kept", "dropped")]
+    if older:
+        raise SpaceError(
+            f"this transform's target {target} is the space of column {older[-1]!r}, which was live before "
+            f"{metadata.active!r}: was it meant the other way round? bict upgrade rollback goes back"
+        )
 
 
 def refuse_other(metadata: GalleryMetadata) -> None:

@@ -212,3 +212,11 @@ def test_erasing_below_the_size_of_an_index_removes_the_index(tmp_path, linear):
     erased = gallery.vectors().vectors[0].tobytes()
     gallery.delete(list(range(10)))
     assert not holding(gallery, erased)
+
+
+def test_a_column_in_which_a_model_wrote_some_rows_is_base_too(gallery, linear, embeddings, payload):
+    upgrade(gallery, linear())
+    gallery.add(embeddings(5, linear().target, start=25), payload(5))
+    upgrade(gallery, linear(source=linear().target, target=THIRD))
+    assert finalize(gallery).dropped == ()
+    assert finalize(gallery, drop_base=True).dropped == ("v1", "v2")

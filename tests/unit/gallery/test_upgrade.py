@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from bict.errors import GalleryError, PrivacyError, SpaceError
-from bict.gallery import Gallery, stage, switch, upgrade
+from bict.gallery import Gallery, plan, stage, switch, upgrade
 from bict.gallery.metadata import Origin
 from bict.spaces import Space
 
@@ -120,3 +120,20 @@ def test_an_upgrade_picks_up_what_was_staged_by_hand(gallery, linear):
     assert gallery.active_column == "v2"
     with pytest.raises(GalleryError, match="'v2' is live"):
         switch(gallery)
+
+
+def test_an_upgrade_into_a_space_that_the_gallery_has_left_is_refused(gallery, linear):
+    third = Space(name="third", fingerprint="c" * 16, dim=3)
+    first, second = linear(), linear(source=linear().target, target=third)
+    upgrade(gallery, first)
+    back = linear(source=linear().target, target=linear().source, seed=3)
+    with pytest.raises(
+        SpaceError, match=r"is the space of column 'v1', which was live before 'v2'.*bict upgrade rollback"
+    ):
+        upgrade(gallery, back)
+    upgrade(gallery, second)
+    for again in (first, linear(seed=5)):
+        with pytest.raises(SpaceError, match="is the space of column 'v2'"):
+            upgrade(gallery, again)
+        assert not plan(gallery, again).passed
+    assert gallery.active_column == "v3"
