@@ -239,7 +239,7 @@ class Life(RuleBasedStateMachine):
         try:
             discard(self.gallery)
         except GalleryError as error:
-            assert any(text in str(error) for text in ("is staged", "only vector"))
+            assert any(text in str(error) for text in ("is staged", "a vector only in"))
             return
         for vectors in self.model.rows.values():
             vectors.pop(staged.space.name, None)
@@ -251,7 +251,7 @@ class Life(RuleBasedStateMachine):
         try:
             done = finalize(self.gallery, drop_base=drop_base)
         except GalleryError as error:
-            assert any(text in str(error) for text in ("before finalizing", "have a vector only in"))
+            assert any(text in str(error) for text in ("before finalizing", "a vector only in"))
             return
         columns = self.gallery.metadata.columns
         gone = {columns[name].space.name for name in done.dropped}
@@ -321,7 +321,7 @@ def test_a_gallery_survives_any_life(store, store_addresses, tmp_path_factory):
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            phases=(Phase.explicit, Phase.generate, Phase.shrink),
+            phases=(Phase.explicit, Phase.generate),
             derandomize=True,
         ),
     )

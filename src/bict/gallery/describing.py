@@ -115,7 +115,7 @@ def _column_info(gallery: Gallery, metadata: GalleryMetadata, column: Column) ->
 def lineage_of(gallery: Gallery, column: Column) -> list[str]:
     """How many rows of a column came which way: `N rows: v1 (space) -> transform abc -> v2`, from the base on."""
     metadata = gallery.metadata
-    if any(origin.column not in metadata.stored for origin in column.origins):
+    if not metadata.ancestors(column) <= set(metadata.stored):
         return [*column.lineage, "as it was when earlier columns were removed; rows written since are not counted"]
     found = []
     for text, base, absent in _paths(metadata, column):

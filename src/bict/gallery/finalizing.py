@@ -97,6 +97,6 @@ def _remember_lineage(gallery: Gallery, going: Sequence[Column]) -> None:
     """Note where rows came from while the columns that tell it are still there."""
     names = {column.name for column in going}
     for column in gallery.metadata.stored.values():
-        if names & set(column.sources) and column.name not in names:
+        if names & gallery.metadata.ancestors(column) and column.name not in names and not column.lineage:
             told = tuple(lineage_of(gallery, column))
             gallery.edit(lambda newest, name=column.name, told=told: newest.changed(name, lineage=told))  # type: ignore[misc]

@@ -120,6 +120,13 @@ class GalleryMetadata(BaseModel):
         ]
         return max(older, key=lambda column: column.generation, default=None)
 
+    def ancestors(self, column: Column) -> set[str]:
+        """The columns that a column was made from, directly or through others."""
+        found = set(column.sources)
+        for name in column.sources:
+            found |= self.ancestors(self.columns[name])
+        return found
+
     def made_by(self, digests: Iterable[str]) -> Column | None:
         """The newest column that these transforms made, if there is one."""
         wanted = set(digests)
