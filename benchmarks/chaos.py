@@ -257,7 +257,7 @@ class Run:
             self._kill_the_server(address, application)
         for kill in range(2 if self.number % 4 == 3 else 1):
             worker = Worker(address, self.goal, self.pause)
-            moment = self.rng.uniform(0, self.length)
+            moment = self.rng.uniform(0, 0.9 * self.length)
             if self.writes and application and not kill:
                 worker.wait_until_ready()
                 time.sleep(moment / 2)
@@ -368,7 +368,7 @@ def main(
         raise SystemExit(f"unknown store {store!r}: one of {', '.join(PLACES)}")
     counts, problems = Counts(), []
     with contextlib.closing(PLACES[store]()) as place, Progress(console=Console(stderr=True)) as progress:
-        length = calibrate(place, pause)
+        length = min(calibrate(place, pause) for _ in range(3))
         task = progress.add_task(f"{store} runs", total=runs)
         for number in range(runs):
             Run(place, number, counts, problems, length, pause).carry_out()

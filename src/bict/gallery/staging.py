@@ -245,6 +245,8 @@ def refuse_unreachable(gallery: Gallery, routes: tuple[Route, ...]) -> None:
         GalleryError: with their number, and what is missing.
     """
     sources = [route.source.name for route in routes]
+    if gallery.active_column in sources:
+        return
     left = gallery.store.count_missing([gallery.active_column], sources)
     if left:
         raise GalleryError(
