@@ -379,7 +379,7 @@ def main(
     if json_file:
         record = {
             "benchmark": "chaos",
-            "command": " ".join(["python", "benchmarks/chaos.py", *sys.argv[1:]]),
+            "command": f"python benchmarks/chaos.py --store {store} --runs {runs}",
             "store": store,
             "rows": ROWS,
             "seconds_undisturbed": length,

@@ -64,7 +64,7 @@ def test_the_omniglot_table_is_the_committed_record(page: Path) -> None:
 
 
 def test_what_operations_says_was_tried_is_in_the_records() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "operations.md").read_text().partition("## What was tried")[2]
     records = ROOT / "benchmarks" / "records"
     for path in sorted(records.glob("chaos_*.json")):
         record = json.loads(path.read_text())
