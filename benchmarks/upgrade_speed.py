@@ -34,6 +34,7 @@ from bict.spaces import Space
 from bict.transforms import ResidualMLP, Transform
 
 CHUNK = 65_536
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}  # else glibc keeps freed memory for every thread that ever ran
 OLD = Space(name="old", fingerprint="0" * 16, dim=256)
 NEW = Space(name="new", fingerprint="1" * 16, dim=256)
 
@@ -107,7 +108,7 @@ def in_a_process_of_its_own(rows: int) -> dict[str, float]:
     try:
         words = [sys.executable, __file__, "--alone", str(rows), "--folder", str(folder)]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # writes the gallery
-        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **FEW_ARENAS})
         return dict(json.loads(done.stdout))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

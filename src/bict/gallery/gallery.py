@@ -19,7 +19,7 @@ from bict.gallery.rows import Batch, as_batches, fit_to_schema, refuse_repeated,
 from bict.gallery.stores import Hits, Store, open_store, store_of
 from bict.spaces import Comparison, Space, compare, require_same
 
-UNIT_ROWS = 65_536
+UNIT_ROWS = 32_768
 
 
 @dataclass(frozen=True, eq=False)
