@@ -13,9 +13,12 @@ CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if is
 
 
 def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
-    drawn = re.findall(r"^[├└]── (\w+)", errors.__doc__, re.MULTILINE)
-    assert sorted(drawn) == sorted(kind.__name__ for kind in CLASSES if kind is not BictError)
-    assert all(kind.__bases__ == (BictError,) for kind in CLASSES if kind is not BictError)
+    parents, drawn = ["BictError"], {}
+    for indent, name in re.findall(r"^((?:│   )*)[├└]── (\w+)", errors.__doc__, re.MULTILINE):
+        depth = len(indent) // 4
+        parents[depth + 1 :] = [name]
+        drawn[name] = parents[depth]
+    assert drawn == {kind.__name__: kind.__base__.__name__ for kind in CLASSES if kind is not BictError}
 
 
 def test_mistakes_in_the_command_exit_with_two_and_refusals_with_one():
