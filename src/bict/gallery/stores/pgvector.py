@@ -281,7 +281,7 @@ class PgvectorStore:
         if not names:
             return []
         return [
-            f"staging writes each row into the vector index {', '.join(names)} again, at a twentieth of the speed: "
+            f"staging writes each row into the vector index {', '.join(names)} again, which is many times slower: "
             "drop it before, where searches can do without it, and build the new column's with bict upgrade index"
         ]
 
