@@ -28,13 +28,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bict.cli.memory import few_arenas
 from bict.embeddings import Embeddings, normalise, vectors_to_arrow
 from bict.gallery import Gallery, stage, verify
 from bict.spaces import Space
 from bict.transforms import ResidualMLP, Transform
 
 CHUNK = 65_536
-FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}  # else glibc keeps freed memory for every thread that ever ran
 OLD = Space(name="old", fingerprint="0" * 16, dim=256)
 NEW = Space(name="new", fingerprint="1" * 16, dim=256)
 
@@ -56,6 +56,7 @@ def default_mlp() -> Transform:
 
 
 def measure(rows: int, folder: Path) -> dict[str, float]:
+    few_arenas()  # as `bict upgrade` does
     if not (folder / "gallery").exists():
         Gallery.create(folder / "gallery", batches(rows))
         return {}
@@ -108,7 +109,7 @@ def in_a_process_of_its_own(rows: int) -> dict[str, float]:
     try:
         words = [sys.executable, __file__, "--alone", str(rows), "--folder", str(folder)]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # writes the gallery
-        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **FEW_ARENAS})
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
         return dict(json.loads(done.stdout))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

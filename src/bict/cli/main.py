@@ -14,6 +14,7 @@ from pydantic import ValidationError
 import bict
 from bict.cli import show
 from bict.cli.command import Function, command, summary
+from bict.cli.memory import few_arenas
 from bict.errors import BictError
 
 INTERRUPTED = 130
@@ -164,6 +165,7 @@ def _register(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every refusal is one line on stderr and an exit code: 1 refused, 2 usage."""
+    few_arenas()
     try:
         words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
         words = [*words, "--help"] if words == ["gallery"] else words

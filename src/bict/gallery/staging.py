@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bict.embeddings import Embeddings, vectors_to_arrow
+from bict.engine import overlap
 from bict.errors import GalleryError, RowsChanged, SpaceError
 from bict.gallery.gallery import Gallery
 from bict.gallery.ledger import Entry
@@ -342,11 +343,13 @@ def _stage_unit(gallery: Gallery, routes: tuple[Route, ...], unit: Unit, column:
     only_missing = column.name if column.state == "live" else None
     names = [id_column, *(route.source.name for route in routes), column.name]
 
+    def carrying(batch: pa.RecordBatch) -> Carried:
+        return carry(routes, batch, id_column, only_missing=only_missing)
+
     def vectors() -> Iterator[pa.FixedSizeListArray]:
         nonlocal staged
         done = 0
-        for batch in store.read_unit(unit, names):
-            carried = carry(routes, batch, id_column, only_missing=only_missing)
+        for batch, carried in overlap(carrying, store.read_unit(unit, names)):
             new_sum.update(carried.new.data)
             old_sum.update(carried.old)
             staged += len(carried.new)

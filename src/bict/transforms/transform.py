@@ -62,7 +62,7 @@ class Transform:
         """SHA-256 over rung, settings, weights and both spaces, as 64 hexadecimal digits."""
         return _digest(self.rung.name, self.rung.settings(), self.rung.state(), self.source, self.target)
 
-    def apply(self, embeddings: Embeddings, *, batch: int = 8192) -> Embeddings:
+    def apply(self, embeddings: Embeddings, *, batch: int = 1024) -> Embeddings:
         """Upgraded vectors with the same ids and labels, `batch` rows at a time; unit length where the target is.
 
         Raises:

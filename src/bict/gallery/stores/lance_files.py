@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Batches = Iterable[pa.RecordBatch]
 TOMBSTONE = -2
 STAGED = "bict-staged-"
-BATCH_ROWS = 8192
-AHEAD: dict[str, Any] = {"batch_readahead": 4, "io_buffer_size": 2**25}
+BATCH_ROWS = 4096
+AHEAD: dict[str, Any] = {"batch_readahead": 2, "io_buffer_size": 2**24}
 """How far Lance reads ahead: its own bound of 2 GB of buffers would let memory grow with the gallery."""
 
 

@@ -1,0 +1,41 @@
+"""Work of one process: what is computed next overlaps with what is done with the result before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def overlap(
+    function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int = 1
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with the function's result for it, in order.
+
+    The function runs in a thread of its own, one item at a time, while the caller works on an earlier result. Items
+    are drawn in the caller's thread, and at most `ahead` more of them than results were given.
+
+    >>> list(overlap(abs, [-1, 2]))
+    [(-1, 1), (2, 2)]
+
+    Raises:
+        Exception: what the function raised, in the place of the result.
+    """
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="overlap") as worker:
+        try:
+            for item in items:
+                waiting.append((item, worker.submit(function, item)))
+                if len(waiting) > ahead:
+                    first, result = waiting.popleft()
+                    yield first, result.result()
+            while waiting:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        finally:  # also when the caller stops early
+            for _, result in waiting:
+                result.cancel()
