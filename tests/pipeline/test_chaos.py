@@ -23,7 +23,7 @@ def test_nothing_is_lost_when_upgrades_are_killed(store: str, runs: int, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     counts = json.loads(record.read_text())
     assert counts["runs"] == runs
-    assert counts["kills"] >= runs // 2
+    assert counts["kills"] >= runs
     assert {name: counts[name] for name in BAD} == dict.fromkeys(BAD, 0)
     if store != "qdrant":
         assert counts["searches"] > 100

@@ -4,8 +4,7 @@ Each (query, gallery row) pair becomes one 64-bit integer: the similarity, most 
 then the gallery row, then one bit that says whether the row is relevant. Sorting these integers sorts by similarity,
 breaks ties by gallery row, and leaves the relevant positions to be read off.
 
-Similarities are computed in float64 and rounded to float32, so that equal vectors get equal similarities wherever they
-lie in a block; rows whose float32 similarity is equal are ties, and the lower gallery row ranks first.
+Rows whose similarity is equal in float32 are ties, and the lower gallery row ranks first.
 """
 
 from __future__ import annotations
@@ -19,17 +18,15 @@ from numpy.typing import NDArray
 
 from bict.embeddings import Embeddings
 from bict.errors import SettingsError, VectorError
+from bict.evaluation.similarity import Similarity
 from bict.spaces import compare
 
 Int = NDArray[np.int64]
-Float = NDArray[np.float64]
 
 LAST = np.iinfo(np.int64).max - 1
 """Key of a row that is not ranked: behind every similarity, and not relevant."""
 TILE = 2**18
 """Numbers in a working array: a block is scored in tiles of so many pairs, so that temporaries stay small."""
-SAME_POINT = 1e-13
-"""Squared distances below this share of the squared norms are rounding error, and count as 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +71,8 @@ def positive_ranks(
         VectorError: an empty side, a side without labels, or ids of different types.
         SettingsError: memory_mb does not hold one query.
     """
-    own = _own_rows(query, gallery, exclude_self)
-    wanted, classes = _class_codes(query, gallery)
+    own = own_rows(query, gallery, exclude_self)
+    wanted, classes = class_codes(query, gallery)
     most = int(np.bincount(classes).max())
     values, counts = [], []
     for rows in _blocks(query, gallery, most, memory_mb):
@@ -111,7 +108,7 @@ def nearest(
         VectorError: an empty side, or ids of different types.
         SettingsError: k is below 1 or more than the rows there are; memory_mb does not hold one query.
     """
-    own = _own_rows(query, gallery, exclude_self)
+    own = own_rows(query, gallery, exclude_self)
     most = len(gallery) - bool((own >= 0).any())
     if not 1 <= k <= most:
         raise SettingsError(f"cannot return k={k} rows of a gallery with {most} to rank: expected 1 <= k <= {most}")
@@ -123,8 +120,13 @@ def nearest(
     return _decode(np.concatenate(found))
 
 
-def _own_rows(query: Embeddings, gallery: Embeddings, exclude_self: bool) -> Int:
-    """`(queries,)` gallery row with the query's id, or -1; the two sides are checked first."""
+def own_rows(query: Embeddings, gallery: Embeddings, exclude_self: bool) -> Int:
+    """`(queries,)` gallery row with the query's id, or -1; the two sides are checked first.
+
+    Raises:
+        SpaceError: the two spaces may not be compared.
+        VectorError: an empty side, or ids of different types.
+    """
     compare(query.space, gallery.space)
     for name, side in (("query", query), ("gallery", gallery)):
         if not len(side):
@@ -144,8 +146,12 @@ def _one_type(first: NDArray[Any], second: NDArray[Any]) -> bool:
     return kind != "f" and (first.dtype.kind == "U") == (second.dtype.kind == "U")
 
 
-def _class_codes(query: Embeddings, gallery: Embeddings) -> tuple[Int, Int]:
-    """Label numbers `(queries,)`, -1 where the gallery has no such label, and `(gallery,)`."""
+def class_codes(query: Embeddings, gallery: Embeddings) -> tuple[Int, Int]:
+    """Label numbers `(queries,)`, -1 where the gallery has no such label, and `(gallery,)`.
+
+    Raises:
+        VectorError: a side without labels.
+    """
     if query.labels is None or gallery.labels is None:
         side = "query" if query.labels is None else "gallery"
         raise VectorError(f"the {side} has no labels: relevance is an equal label, so give both sides labels")
@@ -169,15 +175,13 @@ def _keys(
     query: Embeddings, gallery: Embeddings, rows: slice, own: Int, relevance: tuple[Int, Int] | None = None
 ) -> Int:
     """`(block, gallery)` sort keys of the queries in `rows`, unsorted."""
-    metric = gallery.space.metric
-    unit = query.space.normalised and gallery.space.normalised
-    left = _coordinates(query.vectors[rows], metric, unit)
+    similarity = Similarity.between(query.space, gallery.space)
+    left = similarity.coordinates(query.vectors[rows])
     keys = np.empty((len(left), len(gallery)), np.int64)
     width = max(1, TILE // max(left.shape))
     for start in range(0, len(gallery), width):
         tile = slice(start, min(start + width, len(gallery)))
-        right = _coordinates(gallery.vectors[tile], metric, unit)
-        key = _encode(_similarity(left, right, squared=metric == "l2" and not unit))
+        key = _encode(similarity.table(left, similarity.coordinates(gallery.vectors[tile])))
         key |= np.arange(tile.start, tile.stop) << 1
         if relevance:
             wanted, classes = relevance
@@ -186,24 +190,6 @@ def _keys(
     inside = np.flatnonzero(own[rows] >= 0)
     keys[inside, own[rows][inside]] = LAST
     return keys
-
-
-def _coordinates(vectors: NDArray[np.float32], metric: str, unit: bool) -> Float:
-    """Rows as float64, scaled to unit length where cosine asks for it."""
-    exact = vectors.astype(np.float64)
-    if metric == "cosine" and not unit:
-        exact /= np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact
-
-
-def _similarity(query: Float, gallery: Float, *, squared: bool) -> NDArray[np.float32]:
-    """`(queries, gallery)` dot products, or negative squared distances."""
-    product = query @ gallery.T
-    if squared:
-        norms = (query**2).sum(1)[:, None] + (gallery**2).sum(1)
-        distance = norms - 2 * product
-        product = -np.where(distance > SAME_POINT * norms, distance, 0)
-    return product.astype(np.float32)
 
 
 def _encode(similarity: NDArray[np.float32]) -> Int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bict.errors import DataError, SettingsError
+from bict.errors import DataError, SettingsError, UnknownName
 
 BLOCK = 2**20
 """Values drawn at a time, so that memory does not grow with queries times resamples."""
@@ -81,6 +81,43 @@ def paired_bootstrap(
     observed = float(difference.mean())
     extreme = int((np.abs(means - observed) >= abs(observed)).sum())
     return PairedDifference(observed, *_interval(means, level), (1 + extreme) / (1 + resamples))
+
+
+def significance_marks(
+    per_query: dict[str, NDArray[np.float64]],
+    reference: str,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, str]:
+    """A mark for each row of a table of methods: "+" better than the reference, "-" worse, "" neither.
+
+    Better is a paired bootstrap interval of the difference to the reference that lies above 0, worse one below it.
+    Every method is tested by itself, without a correction for many comparisons: at level 0.95, of 20 methods that do
+    not differ from the reference about one gets a mark by chance.
+
+    Args:
+        per_query: `(queries,)` scores of each method, of the same queries in the same order; NaN as in
+            `paired_bootstrap`.
+        reference: the method the others are compared with; its own mark is "".
+        level: share of the resampled differences inside the interval.
+        resamples: times the queries are drawn again, with replacement.
+        seed: of the draws.
+
+    Raises:
+        UnknownName: the reference is none of the methods.
+        DataError: unequal lengths, or no query left.
+        SettingsError: a level outside 0 to 1, or no resamples.
+    """
+    if reference not in per_query:
+        raise UnknownName("method", reference, per_query)
+    base = per_query[reference]
+    marks = {}
+    for name, scores in per_query.items():
+        difference = paired_bootstrap(scores, base, level=level, resamples=resamples, seed=seed)
+        marks[name] = "+" if difference.low > 0 else "-" if difference.high < 0 else ""
+    return marks
 
 
 def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:

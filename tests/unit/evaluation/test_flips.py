@@ -60,6 +60,12 @@ def test_equal_to_slow_reference(pairs):
     assert math.isnan(flips.relative_negative) == (accuracies[0] == 0 or accuracies[1] == 1) == bool(flips.reason)
 
 
+@given(st.lists(st.sampled_from([0.0, 1.0, nan]), min_size=1).filter(lambda answers: not np.isnan(answers).all()))
+def test_a_system_does_not_flip_against_itself(answers):
+    flips = flip_rates(np.array(answers), np.array(answers))
+    assert flips.negative == flips.positive == 0
+
+
 def test_unequal_lengths_are_refused():
     with pytest.raises(DataError, match=r"^found answers of shape \(2,\) and \(3,\)"):
         flip_rates(np.zeros(2), np.zeros(3))

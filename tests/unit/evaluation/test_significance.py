@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bict.errors import DataError, SettingsError
+from bict.errors import DataError, SettingsError, UnknownName
 from bict.evaluation import significance
-from bict.evaluation.significance import bootstrap_interval, paired_bootstrap
+from bict.evaluation.significance import bootstrap_interval, paired_bootstrap, significance_marks
 
 
 @pytest.fixture
@@ -104,6 +104,36 @@ def test_swapping_the_systems_changes_the_sign_only(seed):
     one, other = paired_bootstrap(first, second, resamples=101), paired_bootstrap(second, first, resamples=101)
     assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low))
     assert one.p_value == other.p_value
+
+
+def test_marks_of_a_table(scores):
+    # .01 better for every query, .01 worse for every query, and noise of mean 0
+    noise = np.tile([0.2, -0.2], 200)
+    table = {"better": scores + 0.01, "ours": scores, "worse": scores - 0.01, "like ours": scores + noise}
+    assert significance_marks(table, "ours") == {"better": "+", "ours": "", "worse": "-", "like ours": ""}
+    assert significance_marks(table, "worse") == {"better": "+", "ours": "+", "worse": "", "like ours": ""}
+
+
+def test_marks_agree_with_the_paired_interval(scores):
+    # 1.5 standard errors of the difference: inside an interval of 95 %, outside one of 50 %
+    noise = np.random.default_rng(5).standard_normal(400)
+    table = {"ours": scores, "other": scores + (noise - noise.mean()) / noise.std() + 1.5 / 20}
+    assert significance_marks(table, "ours")["other"] == ""
+    assert significance_marks(table, "ours", level=0.5)["other"] == "+"
+    assert significance_marks(table, "other", level=0.5)["ours"] == "-"
+
+
+def test_marks_are_wrong_by_chance_as_often_as_said():
+    # 200 methods that differ from the reference by nothing but noise: about 5 % get a mark (standard deviation 3)
+    rng = np.random.default_rng(6)
+    table = {"reference": np.zeros(60)} | {f"method {i}": rng.standard_normal(60) for i in range(200)}
+    marks = significance_marks(table, "reference", resamples=300)
+    assert 2 <= sum(mark != "" for mark in marks.values()) <= 22
+
+
+def test_marks_need_their_reference(scores):
+    with pytest.raises(UnknownName, match=r"^unknown method 'our': did you mean 'ours'"):
+        significance_marks({"ours": scores}, "our")
 
 
 @pytest.mark.parametrize("values", [np.array([]), np.array([np.nan, np.nan])])
