@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import keyword
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,6 +72,7 @@ COMMANDS = {
             "bict evaluate gallery --data queries.parquet --column v1",
         ),
     ),
+    "experiment": Entry("", "Compare methods in scenarios, on the same data and protocol.", ()),
     "report": Entry(
         "bict.workflow.report", "The page of a run, made again from its record.", ("bict report runs/demo",)
     ),
@@ -81,6 +81,7 @@ COMMANDS = {
 
 LIFECYCLE = "bict.workflow.lifecycle"
 GALLERY = "bict.workflow.gallery"
+EXPERIMENT = "bict.experiments.experiment"
 STEPS = {
     "upgrade": {
         "plan": Entry(LIFECYCLE, "What an upgrade would write; writes nothing.", ("bict upgrade plan gallery psi",)),
@@ -110,6 +111,19 @@ STEPS = {
         ),
         "export": Entry(GALLERY, "Write a gallery to a file.", ("bict gallery export gallery --to vectors.parquet",)),
         "delete": Entry(GALLERY, "Erase rows everywhere.", ("bict gallery delete gallery id-1 id-2",)),
+    },
+    "experiment": {
+        "list": Entry(EXPERIMENT, "Scenarios and methods there are.", ("bict experiment list",)),
+        "run": Entry(
+            EXPERIMENT,
+            "Methods in a scenario.",
+            (
+                "bict experiment run extended-class --quick",
+                "bict experiment run extended-class --data omniglot --data-root data --seeds 0,1,2",
+                "bict experiment run extended-class --methods influence@0,influence@1,influence@10",
+            ),
+        ),
+        "report": Entry(EXPERIMENT, "A page of the records.", ("bict experiment report runs/experiments",)),
     },
 }
 """Commands below a command; `upgrade` is also a command by itself."""
@@ -147,8 +161,9 @@ def _group(entry: Entry, group: dict[str, Entry], called: str) -> typer.Typer:
     for name, step in group.items():
         if name == called:
             module = importlib.import_module(step.module)
-            function = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
-            _register(app, name, "step" if step.module == LIFECYCLE else f"gallery_{name}", step, function, {})
+            function = getattr(module, f"{name}_", None) or getattr(module, name)
+            shown_by = "step" if step.module == LIFECYCLE else f"{step.module.rsplit('.', 1)[1]}_{name}"
+            _register(app, name, shown_by, step, function, {})
         else:
             app.command(name, short_help=step.line)(_not_called)
     return app
@@ -168,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     few_arenas()
     try:
         words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-        words = [*words, "--help"] if words == ["gallery"] else words
+        words = [*words, "--help"] if words in (["gallery"], ["experiment"]) else words
         code = typer.main.get_command(build_app(words)).main(words, prog_name="bict", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer to Ctrl-C
             _refuse(STOPPED, code)

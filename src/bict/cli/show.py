@@ -16,6 +16,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from bict.evaluation import PairResult
+    from bict.experiments.experiment import Known
     from bict.gallery import (
         Check,
         Finalized,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bict.gallery.describing import ColumnInfo
     from bict.models import Model
     from bict.reports import ResultRecord
+    from bict.reports.bench import BenchRecord
     from bict.transforms import Transform
     from bict.workflow.embed import Embedded
     from bict.workflow.gallery import Deleted, Moved
@@ -274,6 +276,52 @@ def evaluate(result: PairResult, as_json: bool) -> None:
     console = _console()
     console.print(f"query={result.query}, gallery={result.gallery}\n", highlight=False)
     console.print(table)
+
+
+def experiment_list(known: Known, as_json: bool) -> None:
+    """Scenarios, methods and groups."""
+    if as_json:
+        typer.echo(json.dumps(asdict(known)))
+        return
+    for title, entries in (("scenario", known.scenarios), ("method", known.methods)):
+        table = _table(title, "")
+        for name, line in entries.items():
+            table.add_row(name, escape(line))
+        _console().print(table)
+    _lines({name: ", ".join(members) for name, members in known.groups.items()}, {}, as_json=False)
+
+
+def experiment_run(records: list[BenchRecord], as_json: bool) -> None:
+    """One line for each method, the best first; as JSON a list of records."""
+    from bict.reports.bench_table import SHARES, lines, marks  # noqa: PLC0415
+
+    if as_json:
+        typer.echo(json.dumps([json.loads(record.model_dump_json(by_alias=True)) for record in records]))
+        return
+    if records[0].scenario == "sequential":
+        table = _table("gallery and generation", "mAP")
+        for line in lines(records):
+            for name, spread in line.rows.items():
+                table.add_row(f"{line.method}, {name}", str(spread))
+        _console().print(table)
+        return
+    found = lines(records)
+    marked = marks(records, found[0].method)
+    table = _table("method", "old", "backward", "served", "old kept", "backfill", "share")
+    for line in found:
+        served, kept = line.rows[line.served or ""], line.rows.get("twin", line.rows.get("fused"))
+        cells = [line.rows.get("old"), line.rows.get("backward"), f"{served}{marked.get(line.method, '')}", kept]
+        share = next((line.metrics[name] for name in SHARES if name in line.metrics), None)
+        cells += [line.rows.get("backfill"), share]
+        table.add_row(line.method, *("" if cell is None else str(cell) for cell in cells))
+    _console().print(table)
+    free = found[0].rows["free_backfill"]
+    _console().print(f"free new model's backfill {free}; - after served: significantly below the first", style="dim")
+
+
+def experiment_report(page: Path, as_json: bool) -> None:
+    """Where the page is."""
+    report(page, as_json)
 
 
 def report(page: Path, as_json: bool) -> None:

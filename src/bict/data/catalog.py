@@ -13,19 +13,26 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bict.data.folder import load_folder
+from bict.data.gldv2 import load_gldv2
 from bict.data.glyphs import load_glyphs
 from bict.data.images import ImageSet
 from bict.data.omniglot import load_omniglot
-from bict.data.splits import PARTS, Scenario, SplitPlan, draw_splits
+from bict.data.revisited import load_revisited
+from bict.data.splits import PARTS, SplitPlan, draw_splits, draw_training
 from bict.errors import DataError, SettingsError, UnknownName
 
 Progress = Callable[[int, int], None]
-Loader = Callable[[Path | None, Progress | None], ImageSet]
+Loader = Callable[[Path | None, bool, Progress | None], ImageSet]
 SIDES = ("query", "gallery")
+TRAINING = ("train", "old-train")
 DATASETS: dict[str, Loader] = {
-    "glyphs": lambda _root, progress: load_glyphs(progress=progress),
-    "omniglot": lambda root, _progress: load_omniglot(root),
+    "glyphs": lambda _root, _strict, progress: load_glyphs(progress=progress),
+    "omniglot": lambda root, _strict, _progress: load_omniglot(root),
+    "gldv2": lambda root, strict, _progress: load_gldv2(root, strict=strict),
+    "roxford": lambda root, strict, progress: load_revisited("roxford", root, strict=strict, progress=progress).images,
+    "rparis": lambda root, strict, progress: load_revisited("rparis", root, strict=strict, progress=progress).images,
 }
+"""By name: loads from the data root, strictly or not, telling the images done and in all."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def load_images(
         UnknownName: neither a known name nor an existing path.
     """
     if name in DATASETS:
-        return DATASETS[name](root, progress)
+        return DATASETS[name](root, strict, progress)
     path = root / name if name and root is not None and not _exists(name) else Path(name)
     if not name or not _exists(path):
         raise UnknownName("data set (and no such path)", name, DATASETS)
@@ -74,16 +81,20 @@ def load_part(
 ) -> ImageSet:
     """The images of one part of the data an address names.
 
-    `all` needs no splits, nor does a query or gallery part where the data prescribes a part for every image.
+    `all` needs no splits, nor does a query or gallery part where the data prescribes a part for every image; a training
+    part then needs no query or gallery image.
     """
     images = load_images(address.name, root=root, strict=strict, progress=progress)
     if address.part == "all":
         return images
-    if address.part in SIDES and np.isin(images.parts, ["train", *SIDES]).all():
-        rows = np.flatnonzero(images.parts == address.part)
-        if not len(rows):
-            raise DataError(f"no image of {address.name} is in the part {address.part!r}: give some this split")
-        return images.take(rows)
+    if np.isin(images.parts, ["train", *SIDES]).all():
+        if address.part in SIDES:
+            rows = np.flatnonzero(images.parts == address.part)
+            if not len(rows):
+                raise DataError(f"no image of {address.name} is in the part {address.part!r}: give some this split")
+            return images.take(rows)
+        if address.part in TRAINING:
+            return images.take(draw_training(images, address.plan)[TRAINING.index(address.part)])
     return images.take(draw_splits(images, address.plan).rows(address.part))
 
 
@@ -121,7 +132,8 @@ def _parse_plan(pairs: list[str]) -> SplitPlan:
 
 
 def _refusal(problem: ErrorDetails) -> SettingsError | UnknownName:
-    key, found = str(problem["loc"][0]).replace("_", "-"), problem["input"]
+    field, found = str(problem["loc"][0]), problem["input"]
+    key = field.replace("_", "-")
     if problem["type"] == "literal_error":
-        return UnknownName(f"{key} in the data address", found, get_args(Scenario))
+        return UnknownName(f"{key} in the data address", found, get_args(SplitPlan.model_fields[field].annotation))
     return SettingsError(f"data address, {key}={found}: {problem['msg'].lower()}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +10,13 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from bict.data.images import FilePixels, ImageSet, photo_problem, quiet_decoding
+from bict.data.images import FilePixels, ImageSet
+from bict.data.screening import Progress, leave_out, photo_problems
 from bict.errors import DataError, UnknownName
 
-ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 MANIFESTS = {".csv", ".parquet"}
-LOG = logging.getLogger(__name__)
 COLUMNS = ("path", "label", "split")
 SPLITS = ("train", "evaluation", "query", "gallery", "")
-Progress = Callable[[int, int], None]
 Entry = tuple[str, Path, str, str]
 
 
@@ -36,15 +32,10 @@ def load_folder(path: Path, *, strict: bool = False, progress: Progress | None =
     entries = sorted(_class_folders(path) if path.is_dir() else _manifest(path))
     if not entries:
         raise DataError(f"{path} holds no images: expected one folder per class, or a .csv or .parquet manifest")
-    problems = _problems([entry[1] for entry in entries], progress)
-    skipped = tuple(f"{entry[0]} ({problem})" for entry, problem in zip(entries, problems, strict=True) if problem)
-    if skipped and (strict or len(skipped) == len(entries)):
-        raise DataError(f"{len(skipped)} of {len(entries)} images cannot be read, the first is {skipped[0]}")
-    if skipped:
-        LOG.warning(
-            "left out %d of %d images that cannot be read: %s", len(skipped), len(entries), ", ".join(skipped[:3])
-        )
-    good = [entry for entry, problem in zip(entries, problems, strict=True) if not problem]
+    kept, skipped = leave_out(
+        [entry[0] for entry in entries], photo_problems([entry[1] for entry in entries], progress), strict=strict
+    )
+    good = [entries[row] for row in np.flatnonzero(kept)]
     ids, paths, labels, parts = zip(*good, strict=True)
     columns = (np.array(ids), np.array(labels), np.array(parts))
     name = path.name if path.is_dir() else path.stem
@@ -99,18 +90,3 @@ def _check_columns(path: Path, names: list[str]) -> None:
     for name in ("path", "label"):
         if name not in names:
             raise DataError(f"{path} has no column {name!r}: found {', '.join(names)}")
-
-
-def _problems(paths: list[Path], progress: Progress | None) -> list[str]:
-    """What is wrong with each file, or "" where it decodes."""
-    problems = []
-    with quiet_decoding(), ThreadPoolExecutor() as pool:
-        for done, problem in enumerate(pool.map(_problem, paths), 1):
-            problems.append(problem)
-            if progress is not None and (done % 100 == 0 or done == len(paths)):
-                progress(done, len(paths))
-    return problems
-
-
-def _problem(path: Path) -> str:
-    return photo_problem(path) if path.suffix.lower() in ENDINGS else "no image file"

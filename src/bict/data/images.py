@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,7 +17,16 @@ from PIL import Image, ImageOps
 from bict.errors import DataError
 
 Kind = Literal["characters", "photos"]
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower edge of a crop in pixels of the stored image, counted from its upper left corner."""
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+class Paths(Protocol):
+    """Files by row number: a list, or paths that are composed when asked for."""
+
+    def __getitem__(self, row: int, /) -> Path:
+        """The file of a row."""
 
 
 class PixelSource(Protocol):
@@ -102,18 +111,22 @@ class ArrayPixels:
 
 @dataclass(frozen=True, eq=False)
 class FilePixels:
-    """Photos on disk, decoded when asked for."""
+    """Photos on disk, decoded when asked for; a row with a box is cropped to it first."""
 
-    paths: Sequence[Path]
+    paths: Paths
     channels: int = 3
     own_size: int = 128
+    boxes: Mapping[int, Box] = field(default_factory=dict)
 
     def read(self, rows: NDArray[Any], size: int, channels: int) -> NDArray[np.uint8]:
         """Pixels of the rows, each photo scaled by its short side and cropped to the centre."""
         if not len(rows):
             return np.zeros((0, size, size, channels), np.uint8)
         with quiet_decoding(), ThreadPoolExecutor() as pool:
-            return np.stack(list(pool.map(lambda row: read_photo(self.paths[row], size, channels), rows)))
+            return np.stack(list(pool.map(lambda row: self._read(int(row), size, channels), rows)))
+
+    def _read(self, row: int, size: int, channels: int) -> NDArray[np.uint8]:
+        return read_photo(self.paths[row], size, channels, self.boxes.get(row))
 
 
 @contextmanager
@@ -128,36 +141,50 @@ def quiet_decoding() -> Iterator[None]:
         yield
 
 
-def read_photo(path: Path, size: int, channels: int = 3) -> NDArray[np.uint8]:
+def read_photo(path: Path, size: int, channels: int = 3, box: Box | None = None) -> NDArray[np.uint8]:
     """One photo as `(size, size, channels)` uint8: upright, short side scaled to `size`, centre crop.
 
-    What is transparent shows white, as in a viewer; 16 bits are scaled to 8.
+    What is transparent shows white, as in a viewer; 16 bits are scaled to 8. A box is rounded to whole pixels and
+    clipped to the image, and cut out before anything else.
 
     Raises:
-        DataError: the file is gone, truncated, too large or no image.
+        DataError: the file is gone, truncated, too large or no image, or its box holds no pixel of it.
     """
     try:
-        return _decode(path, size, channels)
+        return _decode(path, size, channels, box)
     except Exception as error:  # a damaged file fails in as many ways as Pillow has decoders
         raise DataError(f"{path} cannot be read as an image: {_reason(error)}") from error
 
 
-def photo_problem(path: Path) -> str:
+def photo_problem(path: Path, box: Box | None = None) -> str:
     """Why a photo cannot be read, or "" where it can; decodes all of it, at the smallest scale."""
     try:
-        _decode(path, 8, 3)
+        _decode(path, 8, 3, box)
     except Exception as error:  # as above
         return _reason(error)
     return ""
 
 
-def _decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+class _EmptyBox(ValueError):
+    """A box that holds no pixel of its image."""
+
+
+def _decode(path: Path, size: int, channels: int, box: Box | None) -> NDArray[np.uint8]:
     mode = "L" if channels == 1 else "RGB"
     with Image.open(path) as image:
-        image.draft(mode, (2 * size, 2 * size))
-        upright = _as_mode(ImageOps.exif_transpose(image), mode)
+        if box is None:
+            image.draft(mode, (2 * size, 2 * size))
+        upright = _as_mode(ImageOps.exif_transpose(image if box is None else _crop(image, box)), mode)
         fitted = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(fitted, dtype=np.uint8).reshape(size, size, channels)
+
+
+def _crop(image: Image.Image, box: Box) -> Image.Image:
+    left, upper, right, lower = (round(edge) for edge in box)
+    edges = (max(left, 0), max(upper, 0), min(right, image.width), min(lower, image.height))
+    if edges[0] >= edges[2] or edges[1] >= edges[3]:
+        raise _EmptyBox(f"its box {box} holds no pixel of {image.width}x{image.height}")
+    return image.crop(edges)
 
 
 def _as_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -177,6 +204,8 @@ def _reason(error: Exception) -> str:
         return "no such file"
     if isinstance(error, PermissionError):
         return "no permission"
+    if isinstance(error, _EmptyBox):
+        return str(error)
     if isinstance(error, BOMBS):
         return f"more than {Image.MAX_IMAGE_PIXELS} pixels"
     return "truncated or no image"

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bict.data.images import ImageSet
+from bict.data.published import in_number_order, published_classes, published_images
 from bict.errors import DataError, UnknownName
 
-Scenario = Literal["extended-class", "extended-data"]
+Scenario = Literal["extended-class", "extended-data", "open-class"]
+Drawing = Literal["own", "published"]
 PARTS = ("train", "old-train", "query", "gallery", "evaluation", "all")
 
 
@@ -20,13 +22,18 @@ class SplitPlan(BaseModel):
     """How the splits are drawn.
 
     `extended-class`: the old model sees a share of the training classes; `extended-data`: a share of the images of
-    every training class. `evaluation_share` is the share of the classes kept for evaluation where the data has no
-    official split.
+    every training class; `open-class`: a share of the classes, which the new model then never sees.
+    `evaluation_share` is the share of the classes kept for evaluation where the data has no official split.
+
+    `drawing` says how the old model's share is drawn: `own` by `seed`; `published` by the fixed seeds and rules of the
+    hot-refresh paper's code (see `published`), where classes are numbered by name and images keep their order. Query,
+    gallery and evaluation classes follow `seed` either way.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenario: Scenario = "extended-class"
+    drawing: Drawing = "own"
     old_share: float = Field(default=0.3, gt=0, le=1)
     evaluation_share: float = Field(default=0.4, gt=0, lt=1)
     queries_per_class: int = Field(default=2, ge=1)
@@ -35,7 +42,7 @@ class SplitPlan(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Row numbers of each part of an image set; `old_train` is a subset of `train`."""
+    """Row numbers of each part of an image set; `old_train` is a subset of `train`, in `open-class` apart from it."""
 
     train: NDArray[np.int64]
     old_train: NDArray[np.int64]
@@ -53,7 +60,7 @@ class Splits:
         if part == "evaluation":
             return np.union1d(self.query, self.gallery)
         if part == "all":
-            return np.union1d(self.train, self.rows("evaluation"))
+            return np.union1d(np.union1d(self.train, self.old_train), self.rows("evaluation"))
         named: NDArray[np.int64] = getattr(self, part.replace("-", "_"))
         return named
 
@@ -66,10 +73,21 @@ def draw_splits(images: ImageSet, plan: SplitPlan) -> Splits:
     """
     rng = np.random.default_rng(plan.seed)
     training = _is_training(images, plan, rng)
-    train = np.flatnonzero(training)
     query, gallery = _query_and_gallery(images, np.flatnonzero(~training), plan, rng)
-    _require_classes(images.labels[train], "training", 2)
-    return Splits(train, _old_rows(images.labels, train, plan, rng), query, gallery)
+    train, old = _train_and_old(images.labels, np.flatnonzero(training), plan, rng)
+    return Splits(train, old, query, gallery)
+
+
+def draw_training(images: ImageSet, plan: SplitPlan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Training and old training rows of data that prescribes a part for every image, as `draw_splits` draws them.
+
+    Such data needs no query and no gallery image to be trained on.
+
+    Raises:
+        DataError: too few classes, or a class in the training and the evaluation part.
+    """
+    rng = np.random.default_rng(plan.seed)
+    return _train_and_old(images.labels, np.flatnonzero(_is_training(images, plan, rng)), plan, rng)
 
 
 def _is_training(images: ImageSet, plan: SplitPlan, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -99,10 +117,23 @@ def _query_and_gallery(
     return query, gallery
 
 
-def _old_rows(
+def _train_and_old(
+    labels: NDArray[Any], train: NDArray[np.int64], plan: SplitPlan, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that the new and the old model are trained on."""
+    _require_classes(labels[train], "training", 2)
+    own = plan.drawing == "own"
+    old = _own_old_rows(labels, train, plan, rng) if own else _published_old_rows(labels, train, plan)
+    if plan.scenario == "open-class":
+        train = np.setdiff1d(train, old)
+        _require_classes(labels[train], "new training", 2)
+    return train, old
+
+
+def _own_old_rows(
     labels: NDArray[Any], train: NDArray[np.int64], plan: SplitPlan, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    if plan.scenario == "extended-class":
+    if plan.scenario != "extended-data":
         names = np.unique(labels[train])
         seen = rng.permutation(names)[: max(2, round(len(names) * plan.old_share))]
         return train[np.isin(labels[train], seen)]
@@ -110,6 +141,17 @@ def _old_rows(
         rng.permutation(members)[: max(1, round(len(members) * plan.old_share))] for members in _by_class(labels, train)
     ]
     return np.sort(np.concatenate(drawn))
+
+
+def _published_old_rows(labels: NDArray[Any], train: NDArray[np.int64], plan: SplitPlan) -> NDArray[np.int64]:
+    classes = sorted(_by_class(labels, train), key=lambda members: in_number_order(str(labels[members[0]])))
+    if plan.scenario != "extended-data":
+        picked = [classes[number] for number in published_classes(len(classes), plan.old_share)]
+    else:
+        picked = [
+            members[published_images(len(members), number, plan.old_share)] for number, members in enumerate(classes)
+        ]
+    return np.sort(np.concatenate(picked))
 
 
 def _by_class(labels: NDArray[Any], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

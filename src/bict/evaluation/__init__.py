@@ -21,6 +21,7 @@ from bict.evaluation.compatibility import (
 from bict.evaluation.criterion import ForwardCriterion, empirical_criterion, forward_criterion
 from bict.evaluation.distribution import ScoreGap, score_gap
 from bict.evaluation.flips import Flips, flip_rates
+from bict.evaluation.landmarks import LandmarkScore, RevisitedTruth, landmark_scores, revisited_scores
 from bict.evaluation.metrics import average_precision, average_precision_at, mean, recall_at
 from bict.evaluation.mixing import fused, rank_merged
 from bict.evaluation.ranking import PositiveRanks, nearest, positive_ranks
@@ -40,9 +41,11 @@ __all__ = [
     "CompatibilityMatrix",
     "Flips",
     "ForwardCriterion",
+    "LandmarkScore",
     "PairResult",
     "PairedDifference",
     "PositiveRanks",
+    "RevisitedTruth",
     "Score",
     "ScoreGap",
     "StrictCriterion",
@@ -58,6 +61,7 @@ __all__ = [
     "flip_rates",
     "forward_criterion",
     "fused",
+    "landmark_scores",
     "mean",
     "mixed_gallery",
     "nearest",
@@ -71,6 +75,7 @@ __all__ = [
     "recall_at",
     "recovered_share",
     "relative_compatibility_tax",
+    "revisited_scores",
     "score_gap",
     "significance_marks",
     "strict_criterion",

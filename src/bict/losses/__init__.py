@@ -1,21 +1,21 @@
 """Classification losses (from a library) and backward losses (ours), one file each."""
 
-from bict.losses.backward import BACKWARD_LOSSES, NEEDS_OLD_VECTORS, OldView, backward_loss
+from bict.losses.backward import BACKWARD_LOSSES, build_backward_loss, find_backward_loss
+from bict.losses.backward_loss import BackwardLoss
+from bict.losses.batch import Batch, OldView, fit_dim
 from bict.losses.classification import CLASSIFICATION_LOSSES, build_classification, classifier_of
-from bict.losses.contrastive import contrastive
-from bict.losses.influence import influence, old_prototypes
-from bict.losses.regression import regression
+from bict.losses.influence import old_prototypes
 
 __all__ = [
     "BACKWARD_LOSSES",
     "CLASSIFICATION_LOSSES",
-    "NEEDS_OLD_VECTORS",
+    "BackwardLoss",
+    "Batch",
     "OldView",
-    "backward_loss",
+    "build_backward_loss",
     "build_classification",
     "classifier_of",
-    "contrastive",
-    "influence",
+    "find_backward_loss",
+    "fit_dim",
     "old_prototypes",
-    "regression",
 ]

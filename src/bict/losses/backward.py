@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import torch
-
 from bict.errors import UnknownName
-from bict.losses.contrastive import contrastive
-from bict.losses.influence import influence
-from bict.losses.regression import regression
+from bict.losses.advbct import AdvBCT
+from bict.losses.backward_loss import BackwardLoss
+from bict.losses.batch import OldView
+from bict.losses.bt2 import BT2
+from bict.losses.contrastive import Contrastive
+from bict.losses.hoc import HOC
+from bict.losses.influence import Influence
+from bict.losses.joint import Joint
+from bict.losses.lce import LCE
+from bict.losses.mixbct import MixBCT
+from bict.losses.ract import RACT
+from bict.losses.regression import Regression
+from bict.losses.twin import Twin
+from bict.losses.unibct import UniBCT
 
-
-@dataclass(frozen=True, eq=False)
-class OldView:
-    """What a backward loss may know of the old model.
-
-    Attributes:
-        vectors: `(batch, dim)` old unit vectors of the same images.
-        prototypes: `(classes, dim)` one unit row per training class: the old classifier's, or the mean of the class's
-            old vectors.
-    """
-
-    vectors: torch.Tensor
-    prototypes: torch.Tensor
-
-
-BackwardLoss = Callable[[torch.Tensor, torch.Tensor, OldView], torch.Tensor]
-
-BACKWARD_LOSSES: dict[str, BackwardLoss] = {
-    "influence": lambda new, labels, old: influence(new, labels, old.prototypes),
-    "contrastive": lambda new, labels, old: contrastive(new, labels, old.vectors),
-    "regression": lambda new, _labels, old: regression(new, old.vectors),
+BACKWARD_LOSSES: dict[str, type[BackwardLoss]] = {
+    loss.name: loss
+    for loss in (Influence, Contrastive, Regression, RACT, UniBCT, LCE, MixBCT, AdvBCT, BT2, HOC, Joint, Twin)
 }
-NEEDS_OLD_VECTORS = frozenset({"contrastive", "regression"})
-"""The losses that look at old vectors of the batch's own pictures; for the others the old model need not run."""
 
 
-def backward_loss(name: str) -> BackwardLoss:
-    """A backward loss by name: called with new vectors `(batch, dim)`, labels `(batch,)` and the old view.
+def find_backward_loss(name: str) -> type[BackwardLoss]:
+    """A backward loss by name.
 
     Raises:
         UnknownName: none of `BACKWARD_LOSSES`.
@@ -47,3 +33,12 @@ def backward_loss(name: str) -> BackwardLoss:
     if name not in BACKWARD_LOSSES:
         raise UnknownName("backward loss", name, BACKWARD_LOSSES)
     return BACKWARD_LOSSES[name]
+
+
+def build_backward_loss(name: str, view: OldView, new_dim: int) -> BackwardLoss:
+    """A backward loss that knows the old model, for new vectors of dimension `new_dim`.
+
+    Raises:
+        UnknownName: none of `BACKWARD_LOSSES`.
+    """
+    return find_backward_loss(name)(view, new_dim)

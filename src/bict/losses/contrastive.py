@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch.nn import functional
+
+from bict.losses.backward_loss import BackwardLoss
+from bict.losses.batch import Batch
 
 
 def contrastive(
@@ -28,3 +33,14 @@ def contrastive(
     own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     masked = logits.masked_fill(same_class & ~own, float("-inf"))
     return functional.cross_entropy(masked, torch.arange(len(labels), device=labels.device))
+
+
+class Contrastive(BackwardLoss):
+    """`contrastive` with the old vectors of the batch's own pictures."""
+
+    name: ClassVar[str] = "contrastive"
+    needs_old: ClassVar[bool] = True
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The loss of one batch, a scalar."""
+        return contrastive(self.seen(batch), batch.labels, batch.old)

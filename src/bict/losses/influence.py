@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch.nn import functional
+
+from bict.losses.backward_loss import BackwardLoss
+from bict.losses.batch import Batch
 
 
 def influence(
@@ -23,6 +28,16 @@ def influence(
             vectors go on moving towards their prototypes.
     """
     return functional.cross_entropy(scale * new @ prototypes.T, labels)
+
+
+class Influence(BackwardLoss):
+    """`influence` with the old view's prototypes."""
+
+    name: ClassVar[str] = "influence"
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The loss of one batch, a scalar."""
+        return influence(self.seen(batch), batch.labels, self.prototypes)
 
 
 def old_prototypes(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
+
+from bict.losses.backward_loss import BackwardLoss
+from bict.losses.batch import Batch
 
 
 def regression(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
@@ -15,3 +20,14 @@ def regression(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
         old: `(batch, dim)` old unit vectors o of the same images.
     """
     return (new - old).square().sum(dim=1).mean()
+
+
+class Regression(BackwardLoss):
+    """`regression` with the old vectors of the batch's own pictures."""
+
+    name: ClassVar[str] = "regression"
+    needs_old: ClassVar[bool] = True
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The loss of one batch, a scalar."""
+        return regression(self.seen(batch), batch.old)

@@ -73,6 +73,7 @@ class TimmBackbone(nn.Module):
 BACKBONES: dict[str, Callable[[int], ConvBackbone]] = {
     "conv-small": lambda channels: ConvBackbone(channels, (24, 48, 96)),
     "conv-base": lambda channels: ConvBackbone(channels, (32, 64, 128)),
+    "conv-wide": lambda channels: ConvBackbone(channels, (48, 96, 192)),
     "conv-large": lambda channels: ConvBackbone(channels, (64, 128, 256)),
 }
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 from pydantic import JsonValue
 
@@ -32,6 +32,11 @@ MARKS = {"upgrade": "↑", "queries only": "→", "unclear": "?", "keep": "✕"}
 
 def render_report(record: ResultRecord, strips: Sequence[Strip] | None = None) -> str:
     """The page as text: no script, and nothing that is loaded from elsewhere."""
+    return template("report.html").render(_content(record, strips))
+
+
+def template(name: str) -> Template:
+    """A page's template with the filters for numbers."""
     environment = Environment(
         autoescape=True,
         loader=FunctionLoader(_template),
@@ -46,7 +51,7 @@ def render_report(record: ResultRecord, strips: Sequence[Strip] | None = None) -
         "percent": numbers.percent,
         "seconds": numbers.seconds,
     }
-    return environment.get_template("report.html").render(_content(record, strips))
+    return environment.get_template(name)
 
 
 def write_report(record: ResultRecord, strips: Sequence[Strip] | None, path: str | Path) -> Path:

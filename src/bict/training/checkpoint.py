@@ -23,6 +23,8 @@ def save_checkpoint(directory: Path, trainee: Trainee) -> None:
     """
     tensors = {f"encoder.{name}": value for name, value in trainee.encoder.state_dict().items()}
     tensors |= {f"classification.{name}": value for name, value in trainee.classification.state_dict().items()}
+    if trainee.backward is not None:
+        tensors |= {f"backward.{name}": value for name, value in trainee.backward.state_dict().items()}
     for number, state in trainee.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     temporary = directory / f"{FILE}.part"
@@ -49,6 +51,8 @@ def load_checkpoint(directory: Path, trainee: Trainee) -> None:
             trainee.history[:] = json.loads(file.metadata()["history"])
         trainee.encoder.load_state_dict(_under("encoder", tensors))
         trainee.classification.load_state_dict(_under("classification", tensors))
+        if trainee.backward is not None:
+            trainee.backward.load_state_dict(_under("backward", tensors))
         _load_optimizer(trainee.optimizer, _under("optimizer", tensors))
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise RunError(

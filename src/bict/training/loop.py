@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,20 +16,21 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from bict.data.images import ImageSet
 from bict.errors import SettingsError
-from bict.losses import NEEDS_OLD_VECTORS, OldView, backward_loss
-from bict.models import Encoder, Model, Preprocessing
+from bict.losses import BackwardLoss, Batch, classifier_of
+from bict.models import Encoder, Preprocessing
 from bict.progress import Progress, silent
 from bict.training.augment import AUGMENTATIONS, augment
+from bict.training.backward import Backward
 from bict.training.picture import shown_to
 from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
 from bict.training.turned import draw_quarters, turn
 
-WARM_UP = 0.15
+MOMENTUM = 0.9
 
 
-class PixelBatches(Dataset[tuple[Any, Any]]):
-    """Whole batches of an image set: pixels `(batch, size, size, channels)` uint8 and class indices `(batch,)`."""
+class PixelBatches(Dataset[tuple[Any, Any, Any]]):
+    """Whole batches of an image set: pixels `(batch, size, size, channels)` uint8, classes and rows `(batch,)`."""
 
     def __init__(self, images: ImageSet, labels: torch.Tensor, preprocessing: Preprocessing) -> None:
         self.images, self.labels, self.preprocessing = images, labels, preprocessing
@@ -36,10 +38,10 @@ class PixelBatches(Dataset[tuple[Any, Any]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitems__(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A whole batch at once, which the loader prefers to row by row."""
         pixels = self.images.pixels(np.array(rows), self.preprocessing.size, self.preprocessing.channels)
-        return torch.from_numpy(pixels), self.labels[rows]
+        return torch.from_numpy(pixels), self.labels[rows], torch.tensor(rows)
 
 
 def _as_they_come(batch: Any) -> Any:  # noqa: ANN401  (the loader's type is a list, `__getitems__` gives a tuple)
@@ -53,37 +55,27 @@ class Trainee:
     encoder: Encoder
     classification: nn.Module
     optimizer: torch.optim.Optimizer
+    backward: BackwardLoss | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Backward:
-    """The frozen old model as a backward loss sees it.
-
-    Attributes:
-        model: the old model.
-        prototypes: `(turns * classes, dim)` unit rows; those of classes turned by one quarter follow the upright ones.
-        turns: numbers of quarter turns that have prototypes; 1 where pictures are not turned.
-    """
-
-    model: Model
-    prototypes: torch.Tensor
-    turns: int = 1
-
-
-def make_optimizer(encoder: nn.Module, classification: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW over encoder and classifier."""
-    parameters = [*encoder.parameters(), *classification.parameters()]
+def make_optimizer(modules: Sequence[nn.Module], settings: TrainSettings) -> torch.optim.Optimizer:
+    """The settings' optimiser over the weights of encoder, classifier and backward loss."""
+    parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=settings.peak, momentum=MOMENTUM, nesterov=True, weight_decay=settings.weight_decay
+        )
     return torch.optim.AdamW(parameters, lr=settings.peak, weight_decay=settings.weight_decay)
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """One cycle: linear rise over the first 15 % of all steps, then half a cosine down to zero.
+def learning_rate(step: int, steps: int, peak: float, warm_up: float = 0.15) -> float:
+    """One cycle: linear rise over the first `warm_up` of all steps, then half a cosine down to zero.
 
     >>> [round(learning_rate(step, 100, 1.0), 2) for step in (0, 15, 57, 99)]
     [0.06, 1.0, 0.51, 0.0]
     """
-    rise = max(1, round(WARM_UP * steps))
+    rise = max(1, round(warm_up * steps))
     if step < rise:
         return peak * (step + 1) / (rise + 1)
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
@@ -131,18 +123,24 @@ class Loop:
         self.draw = torch.Generator()
         self.accelerator = accelerator()
         self.loader = self._loader(PixelBatches(images, labels, preprocessing))
-        prepared = self.accelerator.prepare(trainee.encoder, trainee.classification, trainee.optimizer)
-        self.encoder, self.classification, self.optimizer = prepared
+        self.encoder, self.optimizer = self.accelerator.prepare(trainee.encoder, trainee.optimizer)
+        self.classification = self._prepare(trainee.classification)
+        self.backward_loss = None if trainee.backward is None else self._prepare(trainee.backward)
         self.old = None if backward is None else backward.model.encoder.to(self.accelerator.device).eval()
-        self.backward_loss = backward_loss(settings.backward_loss)
 
-    def _loader(self, batches: PixelBatches) -> DataLoader[tuple[Any, Any]]:
+    def _prepare(self, loss: nn.Module) -> Any:  # noqa: ANN401  (wrapped where several processes train its weights)
+        """The loss on the device; one without weights needs no exchange between processes."""
+        if any(parameter.requires_grad for parameter in loss.parameters()):
+            return self.accelerator.prepare(loss)
+        return loss.to(self.accelerator.device)
+
+    def _loader(self, batches: PixelBatches) -> DataLoader[tuple[Any, Any, Any]]:
         """Shuffled batches; a last one of a single image is left out, batch normalisation cannot train on it."""
         size = self.settings.batch_size
         sampler = RandomSampler(batches, generator=self.order)
         single = len(batches) % size == 1
         loader = DataLoader(batches, size, sampler=sampler, collate_fn=_as_they_come, drop_last=single)
-        prepared: DataLoader[tuple[Any, Any]] = self.accelerator.prepare(loader)
+        prepared: DataLoader[tuple[Any, Any, Any]] = self.accelerator.prepare(loader)
         return prepared
 
     def run_epoch(self, epoch: int, progress: Progress = silent) -> dict[str, float]:
@@ -166,27 +164,41 @@ class Loop:
         self.encoder.train()
         sums = torch.zeros(3, device=self.accelerator.device)
         steps = len(self.loader)
-        for step, (pixels, labels) in enumerate(self.loader):
+        for step, batch in enumerate(self.loader):
             self._set_rate(epoch * steps + step)
-            sums += self._step(pixels, labels)
+            sums += self._step(*batch, done=(epoch * steps + step) / (self.settings.epochs * steps))
             progress(epoch * steps + step + 1, self.settings.epochs * steps)
         return sums
 
     def _set_rate(self, step: int) -> None:
-        rate = learning_rate(step, self.settings.epochs * len(self.loader), self.settings.peak)
+        steps = self.settings.epochs * len(self.loader)
+        rate = learning_rate(step, steps, self.settings.peak, self.settings.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _step(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _step(self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, *, done: float) -> torch.Tensor:
         quarters = draw_quarters(len(labels), self.turned, self.draw).to(labels.device)
         unit = turn(pixels.permute(0, 3, 1, 2).float() / 255, quarters)
         if self.augmentation is not None:
             unit = augment(unit, self.augmentation, self.draw)
         unit = unit.contiguous(memory_format=torch.channels_last)
-        vectors = self._encode(self.encoder, self.preprocessing, unit)
+        columns = self._encode(self.encoder, self.preprocessing, unit)
+        vectors, twin = columns[:, : self.trainee.encoder.dim], columns[:, self.trainee.encoder.dim :]
         upright = quarters == 0
         classification = self.classification(vectors[upright], labels[upright])
-        backward = self._backward(vectors, labels, quarters, unit)
+        backward = vectors.new_zeros(())
+        if self.backward is not None and self.backward_loss is not None:
+            batch = Batch(
+                new=vectors,
+                labels=labels + self.backward.view.classes * quarters,
+                old=self._old(self.backward, unit),
+                rows=rows,
+                classification=self.classification,
+                classifier=classifier_of(self.trainee.classification, frozen=False),
+                progress=done,
+                twin=twin,
+            )
+            backward = self.backward_loss(batch)
         loss = classification + self.settings.backward_weight * backward
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -200,18 +212,10 @@ class Loop:
             vectors: torch.Tensor = encoder(preprocessing.normalise(unit))
         return vectors.float()
 
-    def _backward(
-        self, vectors: torch.Tensor, labels: torch.Tensor, quarters: torch.Tensor, unit: torch.Tensor
-    ) -> torch.Tensor:
-        """The loss on all pictures; one turned by a quarter is of another class than the upright one."""
-        if self.backward is None or self.old is None:
-            return vectors.new_zeros(())
-        classes = len(self.backward.prototypes) // self.backward.turns
-        labels = labels + classes * quarters
-        old = vectors.new_empty(0)
-        if self.settings.backward_loss in NEEDS_OLD_VECTORS:
-            preprocessing = self.backward.model.card.preprocessing
-            with torch.no_grad():
-                old = self._encode(self.old, preprocessing, shown_to(preprocessing, unit))
-        view = OldView(old, self.backward.prototypes.to(vectors.device))
-        return self.backward_loss(vectors, labels, view)
+    def _old(self, backward: Backward, unit: torch.Tensor) -> torch.Tensor:
+        """Old vectors `(batch, dim)` of the same pictures, or none for a loss that does not look at them."""
+        if self.old is None or self.trainee.backward is None or not self.trainee.backward.needs_old:
+            return unit.new_empty((0, backward.view.dim))
+        preprocessing = backward.model.card.preprocessing
+        with torch.no_grad():
+            return self._encode(self.old, preprocessing, shown_to(preprocessing, unit))

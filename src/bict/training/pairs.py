@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,26 +32,46 @@ def embed_pairs(
         SettingsError: fewer than one view.
         DataError: no images.
     """
+    old_side, new_side = embed_views((old, new), images, views=views, seed=seed, progress=progress)
+    return pairs_of(old_side, new_side, new, images)
+
+
+def pairs_of(old_side: NDArray[np.float32], new_side: NDArray[np.float32], new: Model, images: ImageSet) -> Pairs:
+    """Pairs from views `(views, images, dim)` of both models, with the new model's classifier where it fits."""
+    labels = _class_rows(new, images)
+    prototypes = None if labels is None or new.classifier is None else new.classifier.cpu().numpy()
+    labels = np.unique(images.labels, return_inverse=True)[1] if labels is None else labels
+    return Pairs(old_side, new_side, labels, prototypes)
+
+
+def embed_views(
+    models: Sequence[Model], images: ImageSet, *, views: int = VIEWS, seed: int = 0, progress: Progress = silent
+) -> list[NDArray[np.float32]]:
+    """Vectors `(views, images, dim)` of each model, of the same pictures; see `embed_pairs`.
+
+    Separate calls with the same seed change each picture in the same way, so models may be embedded one by one.
+
+    Raises:
+        SettingsError: fewer than one view.
+        DataError: no images.
+    """
     if views < 1:
         raise SettingsError(f"views must be at least 1 (the plain image), found {views}")
     if not len(images):
         raise DataError("no training images to embed: the transform needs some to be fitted on")
     batch = 512 if images.kind == "characters" else 16
     generator = torch.Generator().manual_seed(seed)
-    sides: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+    sides: list[list[NDArray[np.float32]]] = [[] for _ in models]
     for start in range(0, len(images), batch):
         rows = np.arange(start, min(start + batch, len(images)))
-        for side, vectors in zip(sides, _embed_batch((old, new), images, rows, views, generator), strict=True):
+        for side, vectors in zip(sides, _embed_batch(models, images, rows, views, generator), strict=True):
             side.append(vectors)
         progress(int(rows[-1]) + 1, len(images))
-    labels = _class_rows(new, images)
-    prototypes = None if labels is None or new.classifier is None else new.classifier.cpu().numpy()
-    labels = np.unique(images.labels, return_inverse=True)[1] if labels is None else labels
-    return Pairs(np.concatenate(sides[0], axis=1), np.concatenate(sides[1], axis=1), labels, prototypes)
+    return [np.concatenate(side, axis=1) for side in sides]
 
 
 def _embed_batch(
-    models: tuple[Model, Model], images: ImageSet, rows: NDArray[np.int64], views: int, generator: torch.Generator
+    models: Sequence[Model], images: ImageSet, rows: NDArray[np.int64], views: int, generator: torch.Generator
 ) -> list[NDArray[np.float32]]:
     """Vectors `(views, rows, dim)` of each model."""
     shapes = [(model.card.preprocessing.size, model.card.preprocessing.channels) for model in models]

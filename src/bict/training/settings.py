@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bict.errors import SettingsError
+from bict.losses import BACKWARD_LOSSES, CLASSIFICATION_LOSSES
 
 
 class TrainSettings(BaseModel):
@@ -14,15 +15,15 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: str = Field("conv-base", description="conv-small, conv-base, conv-large, or timm:NAME")
+    backbone: str = Field("conv-base", description="conv-small, conv-base, conv-wide, conv-large, or timm:NAME")
     pooling: str = Field("gem", description="gem or average")
     dim: int = Field(128, ge=0, description="dimension of the vectors; 0 uses the pooled features without a neck")
     size: int = Field(0, ge=0, description="image side in pixels; 0 takes the data's own")
     weights: str = Field("auto", description="start from: auto, none, hub, packaged, or a safetensors file")
-    classification: str = Field("cosface", description="softmax, cosface or arcface")
+    classification: str = Field("cosface", description=f"one of {', '.join(CLASSIFICATION_LOSSES)}")
     scale: float = Field(24.0, gt=0, description="factor on cosines before the softmax")
     margin: float = Field(0.2, ge=0, lt=1.5, description="margin of cosface (cosine) or arcface (radians)")
-    backward_loss: str = Field("influence", description="influence, contrastive or regression")
+    backward_loss: str = Field("influence", description=f"one of {', '.join(BACKWARD_LOSSES)}")
     backward_weight: float = Field(3.0, ge=0, description="lambda, weight of the backward loss")
     prototypes: Literal["means", "classifier"] = Field(
         "means",
@@ -36,12 +37,18 @@ class TrainSettings(BaseModel):
         description="share of each batch of characters that is turned by quarters, for the backward loss alone: "
         "pictures of classes that no model was trained on, as the gallery's are",
     )
+    other_dim: bool = Field(
+        False,
+        description="let the new model have another dimension than the old one, whose vectors count as the first ones",
+    )
     epochs: int = Field(12, ge=0, description="passes over the training images")
     batch_size: int = Field(128, ge=2, description="images per step")
     learning_rate: float = Field(
         0.0, ge=0, description="peak of the one-cycle schedule; 0 takes 0.012 for conv-*, 0.0005 for timm:*"
     )
-    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="adamw, or sgd with Nesterov momentum .9")
+    weight_decay: float = Field(0.05, ge=0, description="of the optimiser")
+    warm_up: float = Field(0.15, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     augment: bool = Field(True, description="change the training images at random")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
 

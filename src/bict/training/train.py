@@ -9,24 +9,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from torch import nn
 
 from bict.data.images import ImageSet
 from bict.errors import DataError, RunError, SettingsError, SpaceError
-from bict.losses import backward_loss, build_classification, classifier_of, old_prototypes
-from bict.models import Encoder, Model, Preprocessing, default_preprocessing, embed_images, make_model
+from bict.losses import build_backward_loss, build_classification, classifier_of, find_backward_loss
+from bict.models import Encoder, Model, Preprocessing, default_preprocessing, make_model
 from bict.models.backbones import TimmBackbone, default_weights, load_pretrained
 from bict.models.model import CARD
 from bict.progress import Progress, silent
 from bict.runs import claim, write_json
 from bict.spaces import fingerprint
+from bict.training.backward import look_at, rows_in
 from bict.training.checkpoint import FILE as CHECKPOINT
 from bict.training.checkpoint import load_checkpoint, save_checkpoint
-from bict.training.loop import Backward, Loop, Trainee, accelerator, check_batch, make_optimizer
+from bict.training.loop import Loop, Trainee, accelerator, check_batch, make_optimizer
 from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
-from bict.training.turned import TURNS, embed_turned
 
 HISTORY = "history.json"
+TWIN = "twin"
 
 
 def train_model(
@@ -35,17 +37,28 @@ def train_model(
     out: Path,
     *,
     compatible_with: Model | None = None,
+    target: Model | None = None,
     resume: bool = False,
     progress: Progress = silent,
 ) -> Model:
     """Train on all given images and write model, settings and loss history to a directory.
 
     A directory with a finished model of the same settings is loaded instead; one with an unfinished run of the same
-    settings goes on from its last epoch with `resume`.
+    settings goes on from its last epoch with `resume`. A loss with a twin head also writes the directory `twin`: a
+    model of the same backbone whose queries are meant for the old vectors.
+
+    Args:
+        images: training images.
+        settings: how to train.
+        out: directory of the model.
+        compatible_with: the old model.
+        target: a freely trained new model, for the backward losses that need one.
+        resume: go on with an unfinished training.
+        progress: called with steps done and steps in all.
 
     Raises:
         DataError: fewer than two classes.
-        SpaceError: the old model's dimension differs.
+        SpaceError: the old model's dimension differs, and `other_dim` does not allow it.
         UnknownName, SettingsError: a setting that names nothing, or cannot be used with these images.
         RunError: the directory holds something else, or an unfinished run and `resume` was not asked for.
     """
@@ -53,19 +66,26 @@ def train_model(
     classes, labels = np.unique(names, return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"training images have {len(classes)} classes, at least 2 are needed")
-    run = describe_run(images, settings, compatible_with)
+    if compatible_with is not None:
+        _require_parts(settings, compatible_with, target)
+    run = describe_run(images, settings, compatible_with, target)
     with own_randomness(settings.seed):
         if (out / CARD).exists():
             claim(out, run)
             return Model.load(out)
-        preprocessing, trainee = _start(images, len(classes), settings, compatible_with)
+        preprocessing, encoder, classification = _start(images, classes, settings, compatible_with)
         with accelerator().main_process_first():
             claim(out, run)
         if (out / CHECKPOINT).exists() and not resume:
             raise RunError(f"{out} holds an unfinished training: add --resume to go on, or choose another --out")
+        backward, loss = None, None
+        if compatible_with is not None:
+            backward = look_at(compatible_with, images, classes, settings, target)
+            loss = build_backward_loss(settings.backward_loss, backward.view, encoder.dim)
+        optimizer = make_optimizer([encoder, classification, *([] if loss is None else [loss])], settings)
+        trainee = Trainee(encoder, classification, optimizer, loss)
         if resume and (out / CHECKPOINT).exists():
             load_checkpoint(out, trainee)
-        backward = None if compatible_with is None else old_view(compatible_with, images, classes, settings)
         loop = Loop(trainee, images, torch.from_numpy(labels), preprocessing, settings, backward=backward)
         _run_epochs(loop, out, progress)
         if loop.accelerator.is_main_process:
@@ -74,8 +94,10 @@ def train_model(
         return Model.load(out)
 
 
-def describe_run(images: ImageSet, settings: TrainSettings, old: Model | None) -> dict[str, object]:
-    """What decides a training run: settings, data and the old model."""
+def describe_run(
+    images: ImageSet, settings: TrainSettings, old: Model | None, target: Model | None = None
+) -> dict[str, object]:
+    """What decides a training run: settings, data and the older models."""
     data = {
         "name": images.name,
         "images": len(images),
@@ -86,6 +108,7 @@ def describe_run(images: ImageSet, settings: TrainSettings, old: Model | None) -
         "settings": settings.model_dump(),
         "data": data,
         "compatible_with": None if old is None else old.space.fingerprint[:16],
+        "target": None if target is None else target.space.fingerprint[:16],
     }
 
 
@@ -93,48 +116,41 @@ def _digest(names: NDArray[Any]) -> str:
     return fingerprint("\n".join(names.astype(str).tolist()).encode())[:16]
 
 
-def old_view(old: Model, images: ImageSet, classes: NDArray[Any], settings: TrainSettings) -> Backward:
-    """One frozen row per class of the new model: mean old vectors, or the old classifier filled up with them.
-
-    Characters also get rows for each class turned by one, two and three quarters: mean old vectors, always.
-    """
-    wanted = settings.augment and settings.turned > 0 and settings.backward_weight > 0
-    turns = TURNS if wanted and images.kind == "characters" else 1
-    labels = torch.from_numpy(np.searchsorted(classes, images.labels.astype(str)))
-    parts = [embed_images(old, images).vectors, *(embed_turned(old, images, quarter) for quarter in range(1, turns))]
-    head = old.classifier if old.classifier is not None else torch.zeros(1, old.space.dim)
-    keep_head = settings.prototypes == "classifier" and old.classifier is not None
-    known = {name: row for row, name in enumerate(old.card.classes)} if keep_head else {}
-    seen = torch.tensor([known.get(name, -1) for name in classes.tolist()])
-    nobody = torch.full_like(seen, -1)
-    rows = [
-        old_prototypes(head, nobody if quarter else seen, torch.from_numpy(part), labels, len(classes))
-        for quarter, part in enumerate(parts)
-    ]
-    return Backward(old, torch.cat(rows), turns)
+def _require_parts(settings: TrainSettings, old: Model, target: Model | None) -> None:
+    """Refuse a backward loss that needs what is not there."""
+    kind = find_backward_loss(settings.backward_loss)
+    if kind.needs_target and target is None:
+        raise SettingsError(f"{kind.name} needs a freely trained new model: train one, and name it with --target")
+    if kind.needs_neck and not settings.dim:
+        raise SettingsError(f"{kind.name} works in the encoder's neck, which dim = 0 leaves out: set --dim")
+    if settings.prototypes == "classifier" and old.classifier is None:
+        raise SettingsError(f"{old.space} has no classifier: use --prototypes means, which needs only its vectors")
 
 
-def _start(images: ImageSet, classes: int, settings: TrainSettings, old: Model | None) -> tuple[Preprocessing, Trainee]:
+def _start(
+    images: ImageSet, classes: NDArray[Any], settings: TrainSettings, old: Model | None
+) -> tuple[Preprocessing, Encoder, nn.Module]:
     """Everything the settings name, built before the directory is touched."""
-    backward_loss(settings.backward_loss)
+    kind = find_backward_loss(settings.backward_loss)
     check_batch(settings.batch_size, accelerator().num_processes)
     size = settings.size or images.source.own_size
     try:
         preprocessing = default_preprocessing(settings.backbone, images.source.channels, size)
     except ValidationError as error:
         raise SettingsError(f"size = {size}: {error.errors()[0]['msg'].lower()}") from error
-    encoder = Encoder(settings.backbone, settings.pooling, settings.dim, images.source.channels)
+    twin = old.space.dim if old is not None and kind.needs_twin else 0
+    encoder = Encoder(settings.backbone, settings.pooling, settings.dim, images.source.channels, twin=twin)
     _load_weights(encoder, settings)
-    if old is not None and old.space.dim != encoder.dim:
+    if old is not None and old.space.dim != encoder.dim and not settings.other_dim:
         raise SpaceError(
-            f"the old model's vectors have {old.space.dim} dimensions, the new model's {encoder.dim}: "
-            f"backward compatible training needs the same, add --dim {old.space.dim}"
+            f"the old model's vectors have {old.space.dim} dimensions, the new model's {encoder.dim}: backward "
+            f"compatible training needs the same, add --dim {old.space.dim} (or --other-dim, to search them padded)"
         )
+    known = None if old is None or old.classifier is None else (rows_in(old, classes), old.classifier)
     classification = build_classification(
-        settings.classification, classes, encoder.dim, scale=settings.scale, margin=settings.margin
+        settings.classification, len(classes), encoder.dim, scale=settings.scale, margin=settings.margin, known=known
     )
-    encoder = encoder.to(memory_format=torch.channels_last)
-    return preprocessing, Trainee(encoder, classification, make_optimizer(encoder, classification, settings))
+    return preprocessing, encoder.to(memory_format=torch.channels_last), classification
 
 
 def _load_weights(encoder: Encoder, settings: TrainSettings) -> None:
@@ -163,19 +179,28 @@ def _write(
     classes: tuple[str, ...],
     old: Model | None,
 ) -> None:
-    """History, weights and card, in this order: a directory with a card is finished."""
-    learned_from_old = settings.backward_weight > 0 and settings.epochs > 0
+    """Twin, history, weights and card, in this order: a directory with a card is finished."""
+    learned_from_old = old is not None and settings.backward_weight > 0 and settings.epochs > 0
+    older = old.space if learned_from_old and old is not None else None
+    about: dict[str, Any] = {"backbone": settings.backbone, "pooling": settings.pooling, "preprocessing": preprocessing}
+    about["training"] = settings.model_dump()
+    encoder, name = trainee.encoder.cpu(), out.resolve().name or "model"
+    classifier = classifier_of(trainee.classification).cpu()
+    if trainee.backward is not None and isinstance(encoder.neck, nn.Linear):
+        with torch.no_grad():
+            classifier = trainee.backward.cpu().served(classifier)
+        trainee.backward.fold(encoder.neck)
+    twin = encoder.split_twin()
+    if twin is not None:
+        make_model(twin, name=f"{name}-{TWIN}", neck_dim=twin.dim, compatible_with=older, **about).save(out / TWIN)
     model = make_model(
-        trainee.encoder.cpu(),
-        name=out.resolve().name or "model",
-        backbone=settings.backbone,
-        pooling=settings.pooling,
-        preprocessing=preprocessing,
+        encoder,
+        name=name,
         neck_dim=settings.dim,
-        classifier=classifier_of(trainee.classification).cpu(),
+        classifier=classifier,
         classes=classes,
-        compatible_with=old.space if old is not None and learned_from_old else None,
-        training=settings.model_dump(),
+        compatible_with=older if older is not None and older.dim == encoder.dim else None,
+        **about,
     )
     write_json(out / HISTORY, trainee.history)
     model.save(out)

@@ -1,8 +1,14 @@
-"""Forward transforms: carry stored old vectors into the space of the new model, without an image."""
+"""Maps between the old and the new space: forward transforms of stored old vectors, bridges of new queries."""
 
+from bict.transforms.bridge import BRIDGES, QueryBridge, fit_bridge, slerp
 from bict.transforms.card import Ladder, RungScore, TransformCard
+from bict.transforms.drift_mlp import DriftMLP
+from bict.transforms.fastfill import FastFill
+from bict.transforms.fct import FCT
 from bict.transforms.identity import Identity
 from bict.transforms.ladder import fit_ladder
+from bict.transforms.lambda_orthogonal import LambdaOrthogonal
+from bict.transforms.low_rank import LowRank
 from bict.transforms.mlp import ResidualMLP
 from bict.transforms.procrustes import Procrustes
 from bict.transforms.registry import RUNGS, build_rung
@@ -11,11 +17,18 @@ from bict.transforms.rung import Pairs, Rung
 from bict.transforms.transform import Transform
 
 __all__ = [
+    "BRIDGES",
+    "FCT",
     "RUNGS",
+    "DriftMLP",
+    "FastFill",
     "Identity",
     "Ladder",
+    "LambdaOrthogonal",
+    "LowRank",
     "Pairs",
     "Procrustes",
+    "QueryBridge",
     "ResidualMLP",
     "Ridge",
     "Rung",
@@ -23,5 +36,7 @@ __all__ = [
     "Transform",
     "TransformCard",
     "build_rung",
+    "fit_bridge",
     "fit_ladder",
+    "slerp",
 ]

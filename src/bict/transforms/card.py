@@ -11,8 +11,9 @@ from bict.errors import TransformError
 from bict.spaces import Space
 
 SCHEMA_VERSION: Literal[1] = 1
-Direction = Literal["old vectors -> new space"]
-DIRECTION: Direction = "old vectors -> new space"
+Direction = Literal["old vectors -> new space", "new queries -> old space"]
+FORWARD: Direction = "old vectors -> new space"
+BRIDGE: Direction = "new queries -> old space"
 
 
 class RungScore(BaseModel):
@@ -79,9 +80,9 @@ class TransformCard(BaseModel):
         direction: which way the map goes.
         rung: name of the rung.
         settings: its hyperparameters.
-        source: space of the stored old vectors.
-        target: space of the new model.
-        digest: SHA-256 over rung, settings, weights and both spaces.
+        source: space of the vectors it takes.
+        target: space of the vectors it gives.
+        digest: SHA-256 over direction, rung, settings, weights and both spaces.
         data_hash: SHA-256 of the pairs it was fitted on, where known.
         scores: how the rung was chosen, where it was.
         created: UTC time, ISO 8601.
@@ -91,7 +92,7 @@ class TransformCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    direction: Direction = DIRECTION
+    direction: Direction = FORWARD
     rung: str
     settings: dict[str, Any]
     source: Space

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bict.embeddings import Embeddings, check_vectors
+from bict.embeddings import Embeddings
 from bict.errors import SettingsError, TransformError
 from bict.evaluation import bootstrap_interval, evaluate_pair, nearest
 from bict.progress import Progress, silent
@@ -66,7 +66,7 @@ def fit_ladder(
     candidates = {name: build_rung(name, settings.get(name), seed=seed) for name in dict.fromkeys([*rungs, *settings])}
     if not rungs or queries < 1:
         raise SettingsError(f"expected 1 or more rungs and queries, found {len(rungs)} rungs and {queries} queries")
-    _check_spaces(pairs, source, target)
+    pairs.require_spaces(source, target)
     judge = _Judge.draw(pairs, source, target, share=held_out, queries=queries, seed=seed)
     parts = [_part(progress, at, len(rungs) + 1) for at in range(len(rungs) + 1)]
     scores = [judge.score(candidates[name], part) for name, part in zip(rungs, parts, strict=False)]
@@ -155,14 +155,6 @@ def _best(scores: Sequence[RungScore]) -> RungScore:
     if not judged:
         raise TransformError(f"no rung could be fitted: {'; '.join(f'{rung.name} {rung.note}' for rung in scores)}")
     return max(judged, key=lambda rung: rung.score or 0.0)
-
-
-def _check_spaces(pairs: Pairs, source: Space, target: Space) -> None:
-    for side, space, name in ((pairs.old, source, "old"), (pairs.new, target, "new")):
-        if side.shape[2] != space.dim:
-            raise TransformError(f"{name} vectors have {side.shape[2]} dimensions, their space {space} has {space.dim}")
-        for view in side:
-            check_vectors(view, space)
 
 
 def _part(progress: Progress | None, at: int, parts: int) -> Progress:

@@ -6,13 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from bict.errors import UnknownName
+from bict.transforms.drift_mlp import DriftMLP
+from bict.transforms.fastfill import FastFill
+from bict.transforms.fct import FCT
 from bict.transforms.identity import Identity
+from bict.transforms.lambda_orthogonal import LambdaOrthogonal
+from bict.transforms.low_rank import LowRank
 from bict.transforms.mlp import ResidualMLP
 from bict.transforms.procrustes import Procrustes
 from bict.transforms.ridge import Ridge
 from bict.transforms.rung import Rung
 
-RUNGS: dict[str, type[Rung]] = {rung.name: rung for rung in (Identity, Procrustes, Ridge, ResidualMLP)}
+SIMPLEST_FIRST: tuple[type[Rung], ...] = (
+    *(Identity, Procrustes, LambdaOrthogonal, LowRank, Ridge),
+    *(DriftMLP, ResidualMLP, FCT, FastFill),
+)
+RUNGS: dict[str, type[Rung]] = {rung.name: rung for rung in SIMPLEST_FIRST}
 
 
 def build_rung(name: str, settings: Mapping[str, Any] | None = None, *, seed: int = 0) -> Rung:

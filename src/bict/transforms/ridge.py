@@ -46,7 +46,7 @@ class Ridge:
 
     def __post_init__(self) -> None:
         if not self.penalties or not all(penalty > 0 for penalty in self.penalties):
-            raise SettingsError(f"ridge needs one or more penalties above 0, found {list(self.penalties)}")
+            raise SettingsError(f"{self.name} needs one or more penalties above 0, found {list(self.penalties)}")
 
     def fit(self, pairs: Pairs, *, progress: Progress = silent) -> Self:
         """Choose the penalty on held-out images, then solve once more over all pairs.
@@ -58,9 +58,9 @@ class Ridge:
         kept_gram, held_pairs = gram(*pairs.take(~held).flat()), pairs.take(held)
         penalty = self._choose(kept_gram, held_pairs)
         whole = kept_gram + gram(*held_pairs.flat())
-        path = _Path(whole)
+        path = RidgePath(whole)
         self.alpha_ = penalty * path.unit
-        weight, bias = path.solve(penalty)
+        weight, bias = self._solve(path, penalty)
         self.weight_, self.bias_ = weight.astype(np.float32), bias.astype(np.float32)
         return self
 
@@ -90,31 +90,44 @@ class Ridge:
                 return np.isin(pairs.labels, held_out_classes(pairs.labels, self.held_out, seed=self.seed))
         return held_out_images(pairs.images, self.held_out, seed=self.seed)
 
+    def _solve(self, path: RidgePath, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        weight = path.weight(penalty)
+        return weight, path.bias(weight)
+
     def _choose(self, kept: Gram, held: Pairs) -> float:
-        path = _Path(kept)
+        path = RidgePath(kept)
         old, new = held.old[0].astype(np.float64), held.new[0].astype(np.float64)
         cosines = []
         for penalty in self.penalties:
-            weight, bias = path.solve(penalty)
+            weight, bias = self._solve(path, penalty)
             mapped = old @ weight + bias
             lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new, axis=1)
             cosines.append(float(np.mean(np.sum(mapped * new, axis=1) / np.maximum(lengths, np.finfo(float).tiny))))
         return self.penalties[int(np.argmax(cosines))]
 
 
-class _Path:
-    """The ridge solutions over one set of pairs: one eigendecomposition, then a product for each penalty."""
+class RidgePath:
+    """The ridge solutions over one set of pairs: one eigendecomposition, then a product for each penalty.
+
+    Attributes:
+        unit: mean eigenvalue of X'X over centred old X, in which penalties are given.
+        cross: X'Y over centred old X and new Y, `(old_dim, new_dim)`.
+    """
 
     def __init__(self, sums: Gram) -> None:
-        old_old, old_new = sums.centred()
-        values, self.vectors = np.linalg.eigh(old_old)
-        self.values = np.maximum(values, 0)
+        old_old, self.cross = sums.centred()
+        values, self._vectors = np.linalg.eigh(old_old)
+        self._values = np.maximum(values, 0)
         floor = np.finfo(np.float64).eps * float(np.trace(sums.old_old)) / len(values)
-        self.unit = max(float(self.values.mean()), floor)
-        self.projected = self.vectors.T @ old_new
-        self.old_mean, self.new_mean = sums.old / sums.count, sums.new / sums.count
+        self.unit = max(float(self._values.mean()), floor)
+        self._projected = self._vectors.T @ self.cross
+        self._old_mean, self._new_mean = sums.old / sums.count, sums.new / sums.count
 
-    def solve(self, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weight `(old_dim, new_dim)` and bias `(new_dim,)` for a penalty in units of the mean eigenvalue."""
-        weight = self.vectors @ (self.projected / (self.values + penalty * self.unit)[:, None])
-        return weight, self.new_mean - self.old_mean @ weight
+    def weight(self, penalty: float) -> NDArray[np.float64]:
+        """(X'X + penalty * unit * I)^-1 X'Y, `(old_dim, new_dim)`."""
+        shrunk = self._projected / (self._values + penalty * self.unit)[:, None]
+        return np.asarray(self._vectors @ shrunk, np.float64)
+
+    def bias(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What takes the mean old vector to the mean new one under the weight, `(new_dim,)`."""
+        return self._new_mean - self._old_mean @ weight

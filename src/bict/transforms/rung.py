@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bict.errors import TransformError, VectorError
+from bict.embeddings import check_vectors
+from bict.errors import SettingsError, TransformError, VectorError
 from bict.progress import Progress, silent
-from bict.spaces import fingerprint
+from bict.spaces import Space, fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,25 @@ class Pairs:
         kept[classes] = False
         return Pairs(rest.old, rest.new, np.cumsum(kept)[rest.labels] - 1, rest.prototypes[kept])
 
+    def exchanged(self) -> Pairs:
+        """The same images with old and new exchanged, for a map the other way; the prototypes, in the new space, go."""
+        return Pairs(self.new, self.old, self.labels)
+
+    def require_spaces(self, old_space: Space, new_space: Space) -> None:
+        """Refuse pairs whose sides cannot lie in these spaces.
+
+        Raises:
+            TransformError: a side has not the dimension of its space.
+            VectorError: vectors that cannot lie in their space.
+        """
+        for side, space, name in ((self.old, old_space, "old"), (self.new, new_space, "new")):
+            if side.shape[2] != space.dim:
+                raise TransformError(
+                    f"{name} vectors have {side.shape[2]} dimensions, their space {space} has {space.dim}"
+                )
+            for view in side:
+                check_vectors(view, space)
+
     def digest(self) -> str:
         """SHA-256 over every array with its shape, as 64 hexadecimal digits."""
         arrays = [*self.old, *self.new, self.labels, self.prototypes]
@@ -128,6 +149,18 @@ class Rung(Protocol):
     def settings(self) -> dict[str, Any]:
         """The hyperparameters, as JSON values; they are the keyword arguments of the constructor."""
         ...
+
+
+def require_at_least(rung: Rung, least: Mapping[str, float]) -> None:
+    """Refuse hyperparameters of a rung that lie below their bounds; None stands for a default and passes.
+
+    Raises:
+        SettingsError: one lies below its bound, or is not a number.
+    """
+    for name, bound in least.items():
+        value = getattr(rung, name)
+        if value is not None and not value >= bound:
+            raise SettingsError(f"{name} of {rung.name} must be at least {bound}, found {value}")
 
 
 def _check_side(side: NDArray[Any], name: str) -> NDArray[np.float32]:

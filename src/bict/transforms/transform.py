@@ -1,32 +1,16 @@
-"""The forward transform psi: a fitted rung that knows which space it maps from and to, on disk and in memory."""
+"""The forward transform psi: old vectors of the gallery to vectors of the new model."""
 
 from __future__ import annotations
 
-import json
-import os
-from datetime import UTC, datetime
-from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from bict.transforms.card import FORWARD, Direction
+from bict.transforms.directed import CARD, Directed
 
-from bict.embeddings import Embeddings, normalise
-from bict.errors import SpaceError, TransformError
-from bict.spaces import Space, fingerprint, require_same
-from bict.transforms.card import DIRECTION, Ladder, TransformCard, parse_card
-from bict.transforms.registry import RUNGS
-from bict.transforms.rung import Rung
-
-WEIGHTS = "transform.safetensors"
-CARD = "transform.json"
+__all__ = ["CARD", "Transform"]
 
 
-class Transform:
+class Transform(Directed):
     """Carries stored old vectors into the space of the new model, and refuses to do anything else.
 
     Attributes:
@@ -39,157 +23,6 @@ class Transform:
         path: directory it was last written to or read from, or None.
     """
 
-    def __init__(
-        self,
-        rung: Rung,
-        source: Space,
-        target: Space,
-        *,
-        data_hash: str | None = None,
-        scores: Ladder | None = None,
-        created: str | None = None,
-    ) -> None:
-        self.rung, self.source, self.target = rung, source, target
-        self.data_hash, self.scores = data_hash, scores
-        self.created = created or datetime.now(UTC).isoformat(timespec="seconds")
-        self.path: Path | None = None
-
-    def __repr__(self) -> str:
-        return f"Transform({self.rung.name}: {self.source} -> {self.target})"
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over rung, settings, weights and both spaces, as 64 hexadecimal digits."""
-        return _digest(self.rung.name, self.rung.settings(), self.rung.state(), self.source, self.target)
-
-    def apply(self, embeddings: Embeddings, *, batch: int = 1024) -> Embeddings:
-        """Upgraded vectors with the same ids and labels, `batch` rows at a time; unit length where the target is.
-
-        Raises:
-            SpaceError: the vectors are not of the source space.
-            TransformError: a vector comes out zero or not finite.
-        """
-        self._check_direction(embeddings.space)
-        upgraded = np.empty((len(embeddings), self.target.dim), np.float32)
-        for start in range(0, len(embeddings), batch):
-            rows = slice(start, start + batch)
-            upgraded[rows] = self._upgrade(embeddings.vectors[rows], embeddings.ids[rows])
-        return Embeddings(embeddings.ids, upgraded, self.target, embeddings.labels)
-
-    def save(self, directory: str | Path) -> Path:
-        """Write `transform.safetensors`, then `transform.json`, each in one atomic step.
-
-        Raises:
-            TransformError: the directory cannot be written.
-        """
-        directory = Path(directory)
-        state = {name: np.asarray(array, order="C") for name, array in self.rung.state().items()}
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            _replace(directory / WEIGHTS, save(state))
-            _replace(directory / CARD, (self.card().model_dump_json(indent=2) + "\n").encode())
-        except OSError as error:
-            raise TransformError(f"cannot write the transform to {directory}: {error.strerror}") from error
-        self.path = directory
-        return directory
-
-    @classmethod
-    def load(cls, directory: str | Path) -> Transform:
-        """Read a transform and check that it is the one that was written.
-
-        Raises:
-            TransformError: a missing directory or file, a truncated file, altered weights, settings or spaces, a newer
-                schema, or a rung this version does not have.
-        """
-        directory = Path(directory)
-        card = parse_card(_read(directory, CARD).decode(errors="replace"), f"{directory / CARD}")
-        try:
-            state = load(_read(directory, WEIGHTS))
-        except SafetensorError as error:
-            raise TransformError(f"{directory / WEIGHTS} is truncated or altered: restore it, or fit again") from error
-        if _digest(card.rung, card.settings, state, card.source, card.target) != card.digest:
-            raise TransformError(f"{directory} was altered: weights, settings or spaces do not match the card's digest")
-        transform = cls(
-            _rebuild(card, state, directory),
-            card.source,
-            card.target,
-            data_hash=card.data_hash,
-            scores=card.scores,
-            created=card.created,
-        )
-        transform.path = directory
-        return transform
-
-    def card(self) -> TransformCard:
-        """Everything about the transform but its weights."""
-        return TransformCard(
-            rung=self.rung.name,
-            settings=self.rung.settings(),
-            source=self.source,
-            target=self.target,
-            digest=self.digest,
-            data_hash=self.data_hash,
-            scores=self.scores,
-            created=self.created,
-            bict_version=version("bict"),
-        )
-
-    def _check_direction(self, space: Space) -> None:
-        if space.same_as(self.target) and not space.same_as(self.source):
-            raise SpaceError(
-                f"the direction looks swapped: found vectors of {space}, the space this transform maps into; it takes "
-                f"stored old vectors of {self.source}"
-            )
-        require_same(space, self.source, "this transform maps stored old vectors")
-
-    def _upgrade(self, old: NDArray[np.float32], ids: NDArray[Any]) -> NDArray[np.float32]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            new = self.rung.transform(old)
-            if new.shape != (len(old), self.target.dim):
-                raise TransformError(f"{self.rung.name} gives vectors of shape {new.shape[1:]}, expected {self.target}")
-            lengths = np.linalg.norm(new, axis=1)
-        bad = ~np.isfinite(lengths) | (lengths == 0)
-        if bad.any():
-            first = ids[bad][0].item()
-            raise TransformError(
-                f"{self.rung.name} maps id {first!r} to a vector that is zero or not finite: leave it out, or fit again"
-            )
-        return normalise(new) if self.target.normalised else new
-
-
-def _digest(rung: str, settings: dict[str, Any], state: dict[str, NDArray[Any]], source: Space, target: Space) -> str:
-    spaces = [[space.fingerprint, space.dim, space.metric, space.normalised] for space in (source, target)]
-    parts = [json.dumps([DIRECTION, rung, settings, spaces], sort_keys=True).encode()]
-    for name in sorted(state):
-        array = np.asarray(state[name], order="C")
-        parts += [json.dumps([name, array.dtype.str, array.shape]).encode(), array.tobytes()]
-    return fingerprint(*parts)
-
-
-def _rebuild(card: TransformCard, state: dict[str, NDArray[Any]], directory: Path) -> Rung:
-    if card.rung not in RUNGS:
-        raise TransformError(f"{directory} holds rung {card.rung!r}, this bict has {', '.join(RUNGS)}: upgrade bict")
-    try:
-        return RUNGS[card.rung].from_state(state, card.settings)
-    except (KeyError, TypeError) as error:
-        raise TransformError(f"{directory} holds a {card.rung} of another version of bict: {error}") from error
-
-
-def _read(directory: Path, name: str) -> bytes:
-    try:
-        return (directory / name).read_bytes()
-    except OSError as error:
-        what = f"no directory {directory}" if not directory.is_dir() else f"no readable {name} in {directory}"
-        raise TransformError(f"{what}: expected a directory with {CARD} and {WEIGHTS}") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    direction: ClassVar[Direction] = FORWARD
+    noun: ClassVar[str] = "transform"
+    takes: ClassVar[str] = "stored old vectors"

@@ -15,6 +15,7 @@ def train(
     data: str,
     out: Path,
     compatible_with: Path | None = None,
+    target: Path | None = None,
     settings: TrainSettings = TrainSettings(),  # noqa: B008  (frozen)
     resume: bool = False,
     data_root: Path | None = None,
@@ -24,9 +25,10 @@ def train(
     """Train an embedding model, alone or backward compatible with an old one.
 
     Args:
-        data: glyphs, omniglot, a folder or a manifest; NAME:PART[,key=value] picks a part (default: train).
+        data: glyphs, omniglot, gldv2, a folder or a manifest; NAME:PART[,key=value] picks a part (default: train).
         out: directory for the model.
         compatible_with: directory of the old model whose gallery the new model's queries shall match.
+        target: directory of a freely trained new model, for the backward losses that need one (bt2).
         settings: how to train.
         resume: go on with an unfinished training.
         data_root: folder in which the data lies.
@@ -36,7 +38,7 @@ def train(
     Raises:
         BictError: the data, the settings, the old model or the directory cannot be used.
     """
-    old = None if compatible_with is None else Model.load(compatible_with)
+    old, free = (None if each is None else Model.load(each) for each in (compatible_with, target))
     address = DataAddress.parse(data, default_part="train")
     images = load_part(address, root=data_root, strict=strict)
-    return train_model(images, settings, Path(out), compatible_with=old, resume=resume, progress=progress)
+    return train_model(images, settings, Path(out), compatible_with=old, target=free, resume=resume, progress=progress)

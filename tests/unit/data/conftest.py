@@ -45,6 +45,25 @@ def two_classes(tmp_path):
     return tmp_path / "pets"
 
 
+@pytest.fixture
+def landmarks(tmp_path):
+    """A data root with Google Landmarks v2 in small: three landmarks, three queries and a gallery of four."""
+    folder = tmp_path / "root" / "gldv2"
+    for side, images in (
+        ("train", "aaa1 aab2 bbb3 ccc4 ccd5"),
+        ("test", "dd01 dd02 dd03"),
+        ("index", "e001 e002 e103 f004"),
+    ):
+        for number, image in enumerate(images.split()):
+            write_photo(folder / side / image[0] / image[1] / image[2] / f"{image}.jpg", (40 * number, 90, 30))
+    (folder / "train_clean.csv").write_text("landmark_id,images\n10,bbb3\n9,aaa1 aab2\n200,ccc4 ccd5\n")
+    (folder / "index.csv").write_text("id,url\ne001,x\ne002,y\ne103,z\nf004,\n")
+    (folder / "retrieval_solution_v2.1.csv").write_text(
+        "id,images,Usage\ndd01,e103 e001,Private\ndd02,None,Ignored\ndd03,f004,Public\n"
+    )
+    return tmp_path / "root"
+
+
 @pytest.fixture(scope="session")
 def data_root():
     """Folder of the data that the repository does not hold."""

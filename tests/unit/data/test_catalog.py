@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,8 @@ def test_an_address_with_everything():
         "glyphs", "query", SplitPlan(evaluation_share=0.2, queries_per_class=3)
     )
     assert DataAddress.parse("glyphs:old-train").part == "old-train"
+    published = SplitPlan(scenario="open-class", drawing="published")
+    assert DataAddress.parse("gldv2,scenario=open-class,drawing=published").plan == published
     assert DataAddress.parse("glyphs:", default_part="train").part == "train"
 
 
@@ -69,6 +73,7 @@ def test_the_longest_path_that_exists_is_meant(tmp_path, monkeypatch):
         ("omniglot,old-share=2", SettingsError, "data address, old-share=2: input should be less than or equal to 1"),
         ("omniglot,queries-per-class=0", SettingsError, "data address, queries-per-class=0: input should be greater"),
         ("omniglot,scenario=extended-dat", UnknownName, "scenario in the data address 'extended-dat': did you mean"),
+        ("omniglot,drawing=publish", UnknownName, "drawing in the data address 'publish': did you mean 'published'?"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused(text, error, message):
@@ -149,3 +154,65 @@ def test_sides_that_a_manifest_prescribes_need_no_training_images(tmp_path, phot
     (tmp_path / "half.csv").write_text("path,label,split\na.png,cat,query\nb.png,dog,query\n")
     with pytest.raises(DataError, match=r"no image of .*half.csv is in the part 'gallery'"):
         load_part(DataAddress.parse(f"{tmp_path}/half.csv:gallery"))
+
+
+def test_training_images_that_a_manifest_prescribes_need_no_sides(tmp_path, photo):
+    rows = [f"{name}{number}.png" for name in "abcd" for number in range(3)]
+    for name in rows:
+        photo(tmp_path / name)
+    (tmp_path / "list.csv").write_text("path,label,split\n" + "".join(f"{name},{name[0]},train\n" for name in rows))
+    assert load_part(DataAddress.parse(f"{tmp_path}/list.csv:train")).ids.tolist() == rows
+    old = load_part(DataAddress.parse(f"{tmp_path}/list.csv:old-train,scenario=open-class"))
+    new = load_part(DataAddress.parse(f"{tmp_path}/list.csv:train,scenario=open-class"))
+    assert (len(old), len(new)) == (6, 6)
+    assert not {*old.labels.tolist()} & {*new.labels.tolist()}
+
+
+@pytest.mark.parametrize("part", ["train", "old-train"])
+def test_a_manifest_whose_training_and_evaluation_share_a_class_is_not_trained_on(tmp_path, photo, part):
+    for name in "abcdef":
+        photo(tmp_path / f"{name}.png")
+    (tmp_path / "list.csv").write_text(
+        "path,label,split\na.png,x,train\nb.png,y,train\nc.png,x,query\nd.png,x,gallery\ne.png,z,gallery\n"
+    )
+    with pytest.raises(DataError, match=r"^1 classes are in the training and the evaluation part, the first is x$"):
+        load_part(DataAddress.parse(f"{tmp_path}/list.csv:{part}"))
+
+
+def test_the_parts_of_google_landmarks(landmarks):
+    def part(address: str) -> list[str]:
+        return load_part(DataAddress.parse(address), root=landmarks).ids.tolist()
+
+    assert part("gldv2:query") == ["dd01", "dd03"]
+    assert part("gldv2:gallery") == ["e001", "e002", "e103", "f004"]
+    assert part("gldv2:train") == ["bbb3", "aaa1", "aab2", "ccc4", "ccd5"]
+    # landmarks 9, 10, 200 are classes 0, 1, 2, of 2, 1 and 2 images: the old model gets the first of each
+    assert part("gldv2:old-train,scenario=extended-data,drawing=published") == ["bbb3", "aaa1", "ccc4"]
+    (landmarks / "gldv2/test/d/d/0/dd01.jpg").unlink()
+    with pytest.raises(DataError, match=r"^1 of 2 images of retrieval_solution_v2\.1\.csv are missing"):
+        load_images("gldv2", root=landmarks, strict=True)
+
+
+@pytest.mark.parametrize("name", ["gldv2", "roxford", "rparis"])
+def test_a_benchmark_that_is_absent_is_refused_with_its_layout(tmp_path, name):
+    with pytest.raises(DataError, match=rf"^no {name} in .*: name the folder that holds {name[:6]}.*--data-root$"):
+        load_images(name, root=tmp_path)
+
+
+def test_the_parts_of_revisited_oxford(tmp_path, photo):
+    folder = tmp_path / "roxford5k"
+    for name in "qxy":
+        photo(folder / "jpg" / f"{name}.jpg")
+    truth = {"bbx": [0, 0, 5, 5], "easy": [0], "hard": [], "junk": []}
+    content = pickle.dumps({"imlist": ["x", "y"], "qimlist": ["q"], "gnd": [truth]})
+    (folder / "gnd_roxford5k.pkl").write_bytes(content)
+    seen = []
+    images = load_images("roxford", root=tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert (len(images), seen) == (3, [(3, 3)])
+    for part, ids in (("query", ["q"]), ("gallery", ["x", "y"])):
+        assert load_part(DataAddress.parse(f"roxford:{part}"), root=tmp_path).ids.tolist() == ids
+    with pytest.raises(DataError, match="training images have 0 classes"):
+        load_part(DataAddress.parse("roxford:train"), root=tmp_path)
+    (folder / "jpg" / "y.jpg").unlink()
+    with pytest.raises(DataError, match=r"1 of 3 images cannot be read, the first is y \(no such file\)"):
+        load_images("roxford", root=tmp_path, strict=True)

@@ -133,7 +133,7 @@ def test_a_cache_that_is_in_the_way_leaves_no_half_written_file(few, tmp_path):
 
 def test_the_data_set_is_cached_in_the_users_cache_folder(few, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    images = DATASETS["glyphs"](None, None)
+    images = DATASETS["glyphs"](None, False, None)
     assert images.name == "glyphs"
     assert [path.parent for path in tmp_path.rglob("glyphs-*.npz")] == [tmp_path / "bict"]
 

@@ -155,6 +155,49 @@ def test_photos_are_never_turned_or_cut_by_their_draft_size(tmp_path):
 # --- what cannot be read --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("box", "halves"),
+    [
+        ((0, 0, 320, 160), "red"),
+        ((0, 160, 320, 320), "blue"),
+        ((-50.5, 159.6, 9999, 9999.9), "blue"),  # clipped to the image
+        ((300.4, -3, 301.2, 3), "red"),  # rounded to columns 300 to 301
+    ],
+)
+@pytest.mark.parametrize("size", [8, 160])
+def test_a_box_is_cut_out_of_the_whole_picture(tmp_path, box, halves, size):
+    """Also where a JPEG is decoded at a smaller scale without a box."""
+    two_halves(320, 320).save(tmp_path / "x.jpg", subsampling=0, quality=95)
+    pixels = read_photo(tmp_path / "x.jpg", size, box=box).astype(int)
+    np.testing.assert_allclose(pixels.reshape(-1, 3), [RED if halves == "red" else BLUE] * size**2, atol=12)
+    assert photo_problem(tmp_path / "x.jpg", box) == ""
+
+
+def test_a_box_is_given_in_the_stored_picture_and_shown_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    two_halves(32, 32).save(tmp_path / "turned.png", exif=exif)
+    pixels = read_photo(tmp_path / "turned.png", 16, box=(0, 8, 16, 24))
+    assert (pixels[8, 2].tolist(), pixels[8, 13].tolist()) == (BLUE, RED)
+    assert (read_photo(tmp_path / "turned.png", 16, box=(0, 0, 32, 16)) == RED).all()
+
+
+@pytest.mark.parametrize("box", [(16, 0, 20, 8), (0, -9, 8, 0), (3, 3, 3.4, 8), (8, 0, 2, 8)])
+def test_a_box_without_any_pixel_is_a_problem_of_the_photo(tmp_path, box):
+    two_halves().save(tmp_path / "x.png")
+    assert photo_problem(tmp_path / "x.png", box) == f"its box {box} holds no pixel of 16x16"
+    with pytest.raises(DataError, match="holds no pixel of 16x16"):
+        read_photo(tmp_path / "x.png", 8, box=box)
+
+
+def test_only_the_rows_with_a_box_are_cropped(tmp_path):
+    two_halves().save(tmp_path / "x.png")
+    source = FilePixels([tmp_path / "x.png"] * 2, boxes={1: (0, 8, 16, 16)})
+    pixels = source.read(np.array([1, 0, 1]), 8, 3)
+    assert (pixels[[0, 2]] == BLUE).all()
+    assert pixels[1][0, 4].tolist() == RED
+
+
 @pytest.fixture
 def broken(tmp_path):
     """Files that cannot be read, by name, with the reason that must be given."""

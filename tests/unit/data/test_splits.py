@@ -8,21 +8,27 @@ from pydantic import ValidationError
 
 from bict.data.images import ArrayPixels, ImageSet
 from bict.data.omniglot import load_omniglot
-from bict.data.splits import PARTS, SplitPlan, draw_splits
+from bict.data.splits import PARTS, SplitPlan, draw_splits, draw_training
 from bict.errors import DataError, UnknownName
 
 SCENARIOS = ["extended-class", "extended-data"]
+DRAWINGS = ["own", "published"]
 
 
 def classes_of(images, rows) -> set[str]:
     return set(images.labels[rows].tolist())
 
 
-def check_promises(images, splits) -> None:
+def check_promises(images, splits, scenario="extended-class") -> None:
     """What holds for every split, however it was drawn."""
-    assert not classes_of(images, splits.train) & classes_of(images, splits.rows("evaluation"))
+    for trained in (splits.train, splits.old_train):
+        assert not classes_of(images, trained) & classes_of(images, splits.rows("evaluation"))
     assert not set(splits.query.tolist()) & set(splits.gallery.tolist())
-    assert set(splits.old_train.tolist()) <= set(splits.train.tolist())
+    if scenario == "open-class":
+        assert not classes_of(images, splits.train) & classes_of(images, splits.old_train)
+        assert len(classes_of(images, splits.old_train)) >= 2
+    else:
+        assert set(splits.old_train.tolist()) <= set(splits.train.tolist())
     assert splits.rows("all").tolist() == list(range(len(images)))
     assert len(classes_of(images, splits.train)) >= 2
     assert len(splits.old_train) > 0
@@ -50,7 +56,8 @@ def image_sets(draw) -> ImageSet:
 
 plans = st.builds(
     SplitPlan,
-    scenario=st.sampled_from(SCENARIOS),
+    scenario=st.sampled_from([*SCENARIOS, "open-class"]),
+    drawing=st.sampled_from(DRAWINGS),
     old_share=st.floats(0.05, 1),
     evaluation_share=st.floats(0.05, 0.95),
     queries_per_class=st.integers(1, 4),
@@ -65,8 +72,9 @@ def test_every_split_keeps_its_promises_or_is_refused(images, plan):
         splits = draw_splits(images, plan)
     except DataError:
         return
-    check_promises(images, splits)
-    for part, rows in (("query", splits.query), ("gallery", splits.gallery), ("train", splits.train)):
+    check_promises(images, splits, plan.scenario)
+    trained = np.union1d(splits.train, splits.old_train)
+    for part, rows in (("query", splits.query), ("gallery", splits.gallery), ("train", trained)):
         assert set(np.flatnonzero(images.parts == part).tolist()) <= set(rows.tolist())
     assert set(np.flatnonzero(images.parts == "evaluation").tolist()) <= set(splits.rows("evaluation").tolist())
 
@@ -109,6 +117,70 @@ def test_the_smallest_old_share_still_trains_something(image_set):
     assert len(classes_of(images, by_class.old_train)) == 2
     by_image = draw_splits(images, SplitPlan(old_share=0.01, scenario="extended-data"))
     assert len(by_image.old_train) == len(classes_of(images, by_image.train))
+
+
+def test_the_default_draws_what_it_always_drew(image_set):
+    """Splits are named by their plan in the records of runs: another draw under the same plan would falsify them."""
+    images = image_set(np.repeat([f"c{number:02d}" for number in range(10)], 3))
+    splits = draw_splits(images, SplitPlan())
+    assert sorted(classes_of(images, splits.train)) == ["c00", "c01", "c03", "c05", "c08", "c09"]
+    assert sorted(classes_of(images, splits.old_train)) == ["c08", "c09"]
+    assert splits.query.tolist() == [6, 8, 12, 14, 19, 20, 22, 23]
+    by_image = draw_splits(images, SplitPlan(scenario="extended-data", seed=3))
+    assert by_image.old_train.tolist() == [5, 10, 14, 16, 23, 25]
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_in_open_class_the_models_share_no_class(image_set, drawing):
+    images = image_set(np.repeat([f"c{number:02d}" for number in range(20)], 10))
+    plan = SplitPlan(scenario="open-class", drawing=drawing, old_share=0.25)
+    splits = draw_splits(images, plan)
+    check_promises(images, splits, "open-class")
+    assert (len(classes_of(images, splits.old_train)), len(classes_of(images, splits.train))) == (3, 9)
+    extended = draw_splits(images, plan.model_copy(update={"scenario": "extended-class"}))
+    np.testing.assert_array_equal(splits.old_train, extended.old_train)
+    np.testing.assert_array_equal(np.union1d(splits.train, splits.old_train), extended.train)
+    np.testing.assert_array_equal(splits.query, extended.query)
+
+
+def test_open_class_leaves_classes_for_the_new_model(image_set):
+    images = image_set(np.repeat(list("abcdefgh"), 4))
+    with pytest.raises(DataError, match=r"^new training images have 0 classes, at least 2 are needed$"):
+        draw_splits(images, SplitPlan(scenario="open-class", old_share=1))
+    with pytest.raises(DataError, match=r"^new training images have 1 classes, at least 2 are needed$"):
+        draw_splits(images, SplitPlan(scenario="open-class", old_share=0.8))
+
+
+def test_published_classes_are_numbered_by_value_whatever_the_plans_seed(image_set):
+    # numbered 0 to 9 in the order of the names' values, classes 5, 7, 0 are the old model's: names 6, 8, 1
+    numbers = np.repeat([str(number) for number in range(1, 11)], 2)
+    images = image_set([*numbers, *"xxyy"], ["train"] * 20 + ["query", "gallery"] * 2)
+    for seed in (0, 1):
+        splits = draw_splits(images, SplitPlan(drawing="published", seed=seed))
+        assert classes_of(images, splits.old_train) == {"1", "6", "8"}
+    assert classes_of(images, draw_splits(images, SplitPlan()).old_train) != {"1", "6", "8"}
+
+
+def test_published_images_are_drawn_class_by_class(image_set):
+    # class 0 has one image, class 1 three: the first of each; class 2 has ten: images 1, 7 and 4 of it
+    labels = ["a", *"bbb", *"c" * 10, *"xxyy"]
+    images = image_set(labels, ["train"] * 14 + ["query", "gallery"] * 2)
+    splits = draw_splits(images, SplitPlan(scenario="extended-data", drawing="published"))
+    assert splits.old_train.tolist() == [0, 1, 5, 8, 11]
+    assert len(splits.train) == 14
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "open-class"])
+def test_prescribed_data_can_be_trained_on_without_its_sides(image_set, drawing, scenario):
+    labels = np.repeat(list("abcdefgh"), 4)
+    images = image_set([*labels, *"xxyy"], ["train"] * 32 + ["query", "gallery"] * 2)
+    plan = SplitPlan(scenario=scenario, drawing=drawing, seed=4)
+    splits = draw_splits(images, plan)
+    for data in (images, images.take(np.arange(32))):
+        train, old = draw_training(data, plan)
+        np.testing.assert_array_equal(train, splits.train)
+        np.testing.assert_array_equal(old, splits.old_train)
 
 
 def test_seeds_draw_different_classes_queries_and_old_classes(image_set):
@@ -159,8 +231,12 @@ def test_open_images_follow_the_official_part_of_their_class(image_set):
 
 def test_a_class_on_both_official_sides_is_refused(image_set):
     images = image_set("aabbcc", ["train", "gallery", "train", "train", "query", "gallery"])
-    with pytest.raises(DataError, match=r"1 classes are in the training and the evaluation part, the first is a$"):
-        draw_splits(images, SplitPlan())
+    for scenario in (*SCENARIOS, "open-class"):
+        for draw in (draw_splits, draw_training):
+            with pytest.raises(
+                DataError, match=r"^1 classes are in the training and the evaluation part, the first is a$"
+            ):
+                draw(images, SplitPlan(scenario=scenario))
 
 
 def test_a_class_with_one_image_goes_to_the_gallery(image_set):
@@ -211,6 +287,8 @@ def test_an_unknown_part_is_refused(image_set):
         {"queries_per_class": 0},
         {"seed": -1},
         {"sead": 1},
+        {"scenario": "open"},
+        {"drawing": "theirs"},
     ],
 )
 def test_a_plan_keeps_its_limits(values):

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from bict.errors import UnknownName
-from bict.losses import BACKWARD_LOSSES, OldView, backward_loss, contrastive, influence, regression
+from bict.losses import BACKWARD_LOSSES, build_backward_loss, find_backward_loss
+from bict.losses.contrastive import contrastive
+from bict.losses.influence import influence
+from bict.losses.regression import regression
 
 
-@pytest.fixture
-def batch(unit_rows):
-    view = OldView(unit_rows(6, 4, seed=1), unit_rows(3, 4, seed=2))
-    return unit_rows(6, 4), torch.arange(6) % 3, view
-
-
-def test_each_name_gets_what_it_needs_of_the_old_model(batch):
-    new, labels, old = batch
+def test_each_name_gets_what_it_needs_of_the_old_model(view, make_batch):
+    batch = make_batch()
     expected = {
-        "influence": influence(new, labels, old.prototypes),
-        "contrastive": contrastive(new, labels, old.vectors),
-        "regression": regression(new, old.vectors),
+        "influence": influence(batch.new, batch.labels, view.prototypes),
+        "contrastive": contrastive(batch.new, batch.labels, batch.old),
+        "regression": regression(batch.new, batch.old),
     }
-    assert {name: backward_loss(name)(*batch) for name in BACKWARD_LOSSES} == expected
+    assert {name: build_backward_loss(name, view, 5)(batch) for name in expected} == expected
+
+
+def test_a_loss_is_registered_under_its_own_name_and_knows_the_dimensions(view):
+    for name in BACKWARD_LOSSES:
+        loss = build_backward_loss(name, view, 7)
+        assert (loss.name, loss.dim, loss.new_dim, loss.classes) == (name, 5, 7, 3)
+        assert type(loss) is find_backward_loss(name)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(UnknownName, match=r"^unknown backward loss 'influense': did you mean 'influence'\? \(") as info:
-        backward_loss("influense")
+        find_backward_loss("influense")
     assert "\n" not in str(info.value)

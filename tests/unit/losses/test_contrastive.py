@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from bict.losses import contrastive
+from bict.losses.contrastive import contrastive
 
 
 def by_loops(new: list[list[float]], labels: list[int], old: list[list[float]], temperature: float) -> float:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from bict.losses import influence, old_prototypes
+from bict.losses.influence import influence, old_prototypes
 
 RIGHT, UP = [1.0, 0.0], [0.0, 1.0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bict.losses import regression
+from bict.losses.regression import regression
 
 
 def test_equals_a_loop_over_images_and_dimensions(unit_rows):

@@ -36,7 +36,9 @@ def features_of(backbone: torch.nn.Module, channels: int, size: int) -> torch.Te
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("name", "features"), [("conv-small", 96), ("conv-base", 128), ("conv-large", 256)])
+@pytest.mark.parametrize(
+    ("name", "features"), [("conv-small", 96), ("conv-base", 128), ("conv-wide", 192), ("conv-large", 256)]
+)
 def test_small_backbones(name, features, channels):
     backbone = build_backbone(name, channels)
     assert backbone.features == features
@@ -47,7 +49,7 @@ def test_small_backbones(name, features, channels):
 def test_a_wider_backbone_has_more_weights():
     counts = [sum(weight.numel() for weight in build_backbone(name, 1).parameters()) for name in BACKBONES]
     assert counts == sorted(counts)
-    assert len(set(counts)) == 3
+    assert len(set(counts)) == len(BACKBONES)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_a_model_that_is_no_backbone_is_refused_in_one_line():
     ("name", "message"),
     [
         ("conv-bas", "unknown backbone 'conv-bas': did you mean 'conv-base'?"),
-        ("resnet18", "unknown backbone 'resnet18': valid: (conv-base, conv-large, conv-small, timm:NAME)"),
+        ("resnet18", "unknown backbone 'resnet18': valid: (conv-base, conv-large, conv-small, conv-wide, timm:NAME)"),
         ("timm:resnt18", "unknown timm backbone 'resnt18': did you mean 'resnet18'?"),
         ("timm:resnet18.a1_in2k", "unknown timm backbone 'resnet18.a1_in2k': did you mean 'resnet18.a1_in1k'?"),
         ("timm:resnt18.a1_in1k", "unknown timm backbone 'resnt18': did you mean 'resnet18'?"),

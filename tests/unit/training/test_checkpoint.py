@@ -21,7 +21,7 @@ def fresh(settings, *, dim: int = 16, seed: int = 0) -> Trainee:
     torch.manual_seed(seed)
     encoder = Encoder("conv-small", "gem", dim, 1).to(memory_format=torch.channels_last)
     classification = build_classification("cosface", 8, dim, scale=16, margin=0.2)
-    return Trainee(encoder, classification, make_optimizer(encoder, classification, settings()))
+    return Trainee(encoder, classification, make_optimizer([encoder, classification], settings()))
 
 
 def train(trainee: Trainee, images: ImageSet, settings, epochs: int = 1) -> None:

@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from bict.data import ImageSet
 from bict.errors import SettingsError
-from bict.losses import build_classification
+from bict.losses import OldView, build_backward_loss, build_classification
 from bict.models import Encoder, Preprocessing, default_preprocessing, make_model
 from bict.training import loop as module
-from bict.training.loop import Backward, Loop, PixelBatches, Trainee, check_batch, learning_rate, make_optimizer
+from bict.training.backward import Backward
+from bict.training.loop import Loop, PixelBatches, Trainee, check_batch, learning_rate, make_optimizer
 
 SHAPE: Preprocessing = default_preprocessing("conv-small", 1, 16)
 
@@ -31,7 +32,9 @@ def make_loop(images: ImageSet, settings, backward: Backward | None = None, **va
     torch.manual_seed(0)
     encoder, classes = Encoder("conv-small", "gem", 16, 1), len(np.unique(images.labels))
     classification = build_classification("cosface", classes, 16, scale=16, margin=0.2)
-    trainee = Trainee(encoder, classification, make_optimizer(encoder, classification, settings(**values)))
+    trainee = Trainee(encoder, classification, make_optimizer([encoder, classification], settings(**values)))
+    if backward is not None:
+        trainee.backward = build_backward_loss(settings(**values).backward_loss, backward.view, 16)
     return Loop(trainee, images, labels_of(images), SHAPE, settings(**values), backward=backward)
 
 
@@ -55,11 +58,11 @@ def test_the_learning_rate_rises_to_its_peak_once_and_falls_towards_zero(steps, 
 
 def test_a_batch_is_read_at_once_with_its_labels(images):
     batches = PixelBatches(images, labels_of(images), SHAPE)
-    pixels, labels = batches.__getitems__([95, 0, 13])
+    pixels, labels, rows = batches.__getitems__([95, 0, 13])
     assert len(batches) == 96
     assert pixels.dtype == torch.uint8
     np.testing.assert_array_equal(pixels, images.pixels(np.array([95, 0, 13]), 16, 1))
-    assert labels.tolist() == [7, 0, 1]
+    assert (labels.tolist(), rows.tolist()) == ([7, 0, 1], [95, 0, 13])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_a_batch_is_read_at_once_with_its_labels(images):
 )
 def test_a_last_batch_may_be_smaller_but_never_a_single_image(images, settings, count, batch_size, sizes):
     loop = make_loop(images.take(np.arange(count)), settings, batch_size=batch_size)
-    assert [len(labels) for _, labels in loop.loader] == sizes
+    assert [len(labels) for _, labels, _ in loop.loader] == sizes
     assert len(loop.loader) == len(sizes)
 
 
@@ -79,7 +82,7 @@ def test_each_epoch_has_an_order_of_its_own_and_every_image_once(images, setting
     numbers = {read(np.array([row]), 16, 1).tobytes(): row for row in range(96)}
     for epoch in (0, 1, 0):
         loop.order.manual_seed(epoch)
-        seen.append([numbers[one.numpy().tobytes()] for pixels, _ in loop.loader for one in pixels])
+        seen.append([numbers[one.numpy().tobytes()] for pixels, *_ in loop.loader for one in pixels])
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(96))
     assert seen[0] == seen[2] != seen[1]
 
@@ -110,7 +113,8 @@ def test_the_old_model_sees_the_picture_at_its_own_size(images, settings, size):
     torch.manual_seed(1)
     encoder, preprocessing = Encoder("conv-small", "gem", 16, 1), default_preprocessing("conv-small", 1, size)
     options = {"name": "old", "backbone": "conv-small", "pooling": "gem", "neck_dim": 16}
-    old = Backward(make_model(encoder, preprocessing=preprocessing, **options), torch.eye(8, 16))
+    view = OldView(torch.eye(8, 16), torch.arange(8), torch.eye(8, 16), 8)
+    old = Backward(make_model(encoder, preprocessing=preprocessing, **options), view)
     loop = make_loop(images, settings, old, learning_rate=1e-12, batch_size=96, backward_loss="regression")
     picture = torch.from_numpy(images.pixels(np.arange(96), 16, 1)).permute(0, 3, 1, 2) / 255
     resized = functional.interpolate(picture, (size, size), mode="bilinear", antialias=True)

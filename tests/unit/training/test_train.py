@@ -19,7 +19,8 @@ from bict.evaluation import evaluate_pair
 from bict.losses import BACKWARD_LOSSES
 from bict.models import Encoder, Model, default_preprocessing, embed_images, make_model
 from bict.training import TrainSettings, train_model
-from bict.training.train import HISTORY, old_view
+from bict.training.backward import look_at
+from bict.training.train import HISTORY, TWIN
 
 CLASSIFIER = TrainSettings(prototypes="classifier", turned=0)
 MEANS = TrainSettings(turned=0)
@@ -83,8 +84,9 @@ def test_a_compatible_model_declares_it_and_finds_old_vectors(
 
 
 @pytest.mark.parametrize("name", BACKWARD_LOSSES)
-def test_every_backward_loss_goes_down(images, settings, old_model, name, tmp_path):
-    train_model(images, settings(backward_loss=name, epochs=4), tmp_path / "m", compatible_with=old_model)
+def test_every_backward_loss_goes_down(images, settings, old_model, new_model, name, tmp_path):
+    models = {"compatible_with": old_model, "target": new_model}
+    train_model(images, settings(backward_loss=name, epochs=4), tmp_path / "m", **models)
     first, *_, last = [record["backward"] for record in history(tmp_path / "m")]
     assert 0 < last < first
     for loss, classification, backward in losses(tmp_path / "m"):
@@ -185,7 +187,7 @@ def test_photos_are_read_from_files(images, settings, tmp_path):
 
 def test_prototypes_are_the_old_classifier_and_mean_old_vectors(images, old_model):
     classes = np.unique(images.labels)
-    prototypes = old_view(old_model, images, classes, CLASSIFIER).prototypes
+    prototypes = look_at(old_model, images, classes, CLASSIFIER).view.prototypes
     torch.testing.assert_close(prototypes[:4], old_model.classifier)
     vectors = embed_images(old_model, images).vectors
     for row in range(4, 8):
@@ -193,12 +195,57 @@ def test_prototypes_are_the_old_classifier_and_mean_old_vectors(images, old_mode
         np.testing.assert_allclose(prototypes[row], mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_without_the_classifier_all_prototypes_are_mean_vectors(images, old_model):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prototypes": "classifier"}, "has no classifier: use --prototypes means"),
+        ({"backward_loss": "bt2"}, "bt2 needs a freely trained new model: train one, and name it with --target"),
+        ({"backward_loss": "bt2", "dim": 0}, "--target"),
+    ],
+)
+def test_a_loss_that_needs_what_is_not_there_is_refused_before_anything_is_written(
+    images, settings, old_model, values, message, tmp_path
+):
     bare = Model(old_model.encoder, old_model.card, None)
-    prototypes = old_view(bare, images, np.unique(images.labels), CLASSIFIER).prototypes
-    torch.testing.assert_close(prototypes, old_view(old_model, images, np.unique(images.labels), MEANS).prototypes)
-    torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(8))
-    assert not torch.allclose(prototypes[:4], old_model.classifier)
+    with pytest.raises(SettingsError, match=message):
+        train_model(images, settings(**values), tmp_path / "m", compatible_with=bare)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_loss_in_the_neck_needs_one(images, settings, old_model, new_model, tmp_path):
+    models = {"compatible_with": old_model, "target": new_model}
+    with pytest.raises(SettingsError, match="set --dim"):
+        train_model(images, settings(backward_loss="bt2", dim=0, other_dim=True), tmp_path / "m", **models)
+
+
+def test_a_model_of_another_dimension_says_it_is_not_compatible_by_itself(images, settings, old_model, tmp_path):
+    new = train_model(images, settings(dim=24, other_dim=True), tmp_path / "m", compatible_with=old_model)
+    assert (new.space.dim, new.space.backward_compatible_with) == (24, ())
+    with pytest.raises(SpaceError, match="--dim 16"):
+        train_model(images, settings(dim=24), tmp_path / "n", compatible_with=old_model)
+
+
+def test_twins_share_a_backbone_and_the_second_speaks_the_old_space(images, settings, old_model, tmp_path):
+    new = train_model(images, settings(backward_loss="twin", epochs=16), tmp_path / "m", compatible_with=old_model)
+    twin = Model.load(tmp_path / "m" / TWIN)
+    assert twin.space.backward_compatible_with == (old_model.space.fingerprint,)
+    for name, value in new.encoder.backbone.state_dict().items():
+        assert torch.equal(value, twin.encoder.backbone.state_dict()[name])
+    old = embed_images(old_model, images).vectors
+    nearness = {
+        name: (embed_images(each, images).vectors * old).sum(axis=1).mean()
+        for name, each in (("main", new), ("twin", twin))
+    }
+    assert nearness["twin"] > nearness["main"]
+
+
+def test_the_classifier_of_a_folded_model_fits_its_vectors(images, settings, old_model, new_model, tmp_path):
+    values = {"backward_loss": "bt2", "backward_weight": 4, "dim": 24, "other_dim": True, "epochs": 16}
+    models = {"compatible_with": old_model, "target": new_model}
+    new = train_model(images, settings(**values), tmp_path / "m", **models)
+    vectors = torch.from_numpy(embed_images(new, images).vectors)
+    rows = torch.from_numpy(np.unique(images.labels, return_inverse=True)[1])
+    assert ((vectors @ new.classifier.T).argmax(dim=1) == rows).float().mean() > 0.9
 
 
 def test_a_finished_model_is_loaded_and_not_trained_again(images, settings, same_weights, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from bict.models import embed_images
-from bict.training.train import old_view
+from bict.training.backward import look_at
 from bict.training.turned import TURNS, draw_quarters, embed_turned, turn
 
 
@@ -34,11 +34,11 @@ def test_no_turn_embeds_the_picture_itself_and_four_turns_lead_back(old_model, i
 
 def test_characters_get_rows_for_every_turn_and_photos_do_not(old_model, images, settings):
     classes = np.unique(images.labels)
-    view = old_view(old_model, images, classes, settings(turned=0.5, augment=True))
-    assert (view.turns, view.prototypes.shape) == (TURNS, (TURNS * 8, 16))
+    view = look_at(old_model, images, classes, settings(turned=0.5, augment=True))
+    assert (view.turns, view.view.prototypes.shape) == (TURNS, (TURNS * 8, 16))
     own = embed_turned(old_model, images, 2)[images.labels == classes[3]].mean(axis=0)
-    np.testing.assert_allclose(view.prototypes[2 * 8 + 3], own / np.linalg.norm(own), atol=1e-5)
+    np.testing.assert_allclose(view.view.prototypes[2 * 8 + 3], own / np.linalg.norm(own), atol=1e-5)
     photos = type(images)("photos", "photos", images.ids, images.labels, images.parts, images.source)
-    assert old_view(old_model, photos, classes, settings(turned=0.5, augment=True)).turns == 1
+    assert look_at(old_model, photos, classes, settings(turned=0.5, augment=True)).turns == 1
     for plain in ({"turned": 0}, {"augment": False}, {"backward_weight": 0}):
-        assert old_view(old_model, images, classes, settings(**{"turned": 0.5, "augment": True, **plain})).turns == 1
+        assert look_at(old_model, images, classes, settings(**{"turned": 0.5, "augment": True, **plain})).turns == 1

@@ -33,6 +33,12 @@ def test_round_trip(card):
     assert parse_card(card.model_dump_json(), "here") == card
 
 
+def test_a_card_knows_two_directions_and_takes_the_forward_one_where_none_is_named(card):
+    assert card.direction == "old vectors -> new space"
+    bridge = card.model_copy(update={"direction": "new queries -> old space"})
+    assert parse_card(bridge.model_dump_json(), "here") == bridge != card
+
+
 def test_score_is_map_else_neighbour_recall():
     assert RungScore(name="a", map=0.0, neighbour_recall=0.9).score == 0.0
     assert RungScore(name="a", neighbour_recall=0.9).score == 0.9

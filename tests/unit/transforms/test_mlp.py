@@ -8,7 +8,6 @@ import torch
 
 from bict.errors import SettingsError, TransformError
 from bict.transforms import Pairs, ResidualMLP, Ridge
-from bict.transforms.mlp import psi
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> float:
@@ -18,22 +17,6 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
 def held_out(pairs: Pairs, rung: ResidualMLP | Ridge) -> float:
     held = pairs.labels >= 30
     return cosine(rung.fit(pairs.take(~held)).transform(pairs.old[0, held]), pairs.new[0, held])
-
-
-def test_psi_by_hand():
-    def gelu(x: float) -> float:
-        return x * (1 + math.erf(x / math.sqrt(2))) / 2
-
-    weights = {
-        "weight": torch.tensor([[2.0], [0.0]]),
-        "bias": torch.tensor([1.0]),
-        "hidden_weight": torch.tensor([[1.0, 0.0], [0.0, -1.0]]),
-        "hidden_bias": torch.tensor([0.5, 0.0]),
-        "out_weight": torch.tensor([[10.0], [100.0]]),
-    }
-    old = torch.tensor([[0.5, 1.0]])
-    assert psi(old, weights).item() == pytest.approx(2 + 10 * gelu(1.0) + 100 * gelu(-1.0), rel=1e-5)
-    assert psi(old, weights, keep=torch.tensor([[2.0, 0.0]])).item() == pytest.approx(2 + 20 * gelu(1.0), rel=1e-5)
 
 
 def test_starts_as_the_ridge_map():
@@ -152,5 +135,5 @@ def test_progress_counts_epochs(rotated):
 
 @pytest.mark.parametrize("setting", [{"hidden": 0}, {"epochs": -1}, {"batch": 0}, {"dropout": 1.0}, {"noise": -0.1}])
 def test_settings_out_of_range(setting):
-    with pytest.raises(SettingsError, match=f"^{next(iter(setting))} of the mlp must be"):
+    with pytest.raises(SettingsError, match=f"^{next(iter(setting))} of mlp must be"):
         ResidualMLP(**setting)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.spatial.distance import pdist
 
 from bict.transforms import Pairs, Procrustes
@@ -50,3 +51,31 @@ def test_a_step_down_cuts_the_rotation_of_the_padded_problem():
     assert rotation.shape == (6, 4)
     np.testing.assert_allclose(rotation, left @ right, atol=1e-6)
     np.testing.assert_allclose(rotation.T @ rotation, np.eye(4), atol=1e-6)
+
+
+def test_centred_recovers_a_rotation_about_another_point_exactly():
+    rng, turn = np.random.default_rng(1), np.linalg.qr(np.random.default_rng(2).normal(size=(8, 8)))[0]
+    old = rng.normal(3, 1, size=(1, 100, 8))
+    pairs = Pairs(old, (old - 3) @ turn + np.arange(8))
+    mapped = Procrustes(centred=True).fit(pairs).transform(pairs.old[0])
+    np.testing.assert_allclose(mapped, pairs.new[0], atol=1e-5)
+    assert np.abs(Procrustes().fit(pairs).transform(pairs.old[0]) - pairs.new[0]).max() > 1
+
+
+@pytest.mark.parametrize("dims", [(6, 6), (4, 9), (9, 4)])
+def test_centred_equals_plain_on_centred_sides_with_the_means_put_back(dims):
+    pairs = noisy(*dims)
+    old, new = (side.astype(float) + offset for side, offset in zip(pairs.flat(), (2, -1), strict=True))
+    about_zero = Pairs((old - old.mean(0))[None], (new - new.mean(0))[None])
+    plain, centred = Procrustes().fit(about_zero), Procrustes(centred=True).fit(Pairs(old[None], new[None]))
+    np.testing.assert_allclose(centred.rotation_, plain.rotation_, atol=1e-5)
+    expected = plain.transform(about_zero.old[0]) + new.mean(0)
+    np.testing.assert_allclose(centred.transform(old), expected, atol=1e-5)
+
+
+def test_state_and_settings_from_before_there_was_centring_give_the_plain_rotation():
+    pairs = noisy(6, 6)
+    now = Procrustes().fit(pairs)
+    assert list(now.state()) == ["rotation"]
+    then = Procrustes.from_state({"rotation": now.rotation_}, {})
+    np.testing.assert_array_equal(then.transform(pairs.old[0]), now.transform(pairs.old[0]))

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bict.errors import TransformError, VectorError
-from bict.transforms import Pairs
+from bict.errors import SettingsError, TransformError, VectorError
+from bict.spaces import Space
+from bict.transforms import Pairs, ResidualMLP
+from bict.transforms.rung import require_at_least
 
 
 def arrays(views: int = 2, images: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +30,38 @@ def test_take_keeps_every_view_of_the_images(index):
     np.testing.assert_array_equal(taken.old, old[:, index])
     np.testing.assert_array_equal(taken.new, new[:, index])
     np.testing.assert_array_equal(taken.labels, np.array([5, 6, 7])[index])
+
+
+def test_exchanged_swaps_the_sides_and_drops_the_prototypes_of_what_is_no_longer_the_target():
+    old, new = arrays()
+    pairs = Pairs(old, new, np.array([5, 6, 7]), np.ones((8, 3), np.float32))
+    other = pairs.exchanged()
+    np.testing.assert_array_equal(other.old, new)
+    np.testing.assert_array_equal(other.new, old)
+    np.testing.assert_array_equal(other.labels, pairs.labels)
+    assert other.prototypes is None
+
+
+@pytest.mark.parametrize("dims", [(2, 2), (3, 3), (3, 2)])
+def test_sides_of_another_dimension_than_their_space_are_refused(dims):
+    spaces = [Space(name="s", fingerprint="a" * 16, dim=dim, normalised=False) for dim in dims]
+    with pytest.raises(TransformError, match=r"vectors have \d dimensions, their space s \(\d-d"):
+        Pairs(*arrays()).require_spaces(*spaces)
+
+
+def test_sides_of_another_length_than_their_space_says_are_refused():
+    spaces = [Space(name="s", fingerprint="a" * 16, dim=dim) for dim in (2, 3)]
+    with pytest.raises(VectorError, match="not of unit length"):
+        Pairs(*arrays()).require_spaces(*spaces)
+
+
+def test_settings_below_their_bounds_or_no_numbers_are_refused_and_defaults_pass():
+    rung = ResidualMLP(lr=0.5)
+    require_at_least(rung, {"lr": 0.5, "hidden": 3})
+    for value in (0.4, float("nan")):
+        rung.lr = value
+        with pytest.raises(SettingsError, match=f"lr of mlp must be at least 0.5, found {value}"):
+            require_at_least(rung, {"lr": 0.5})
 
 
 def test_without_classes_leaves_out_images_and_prototypes_and_keeps_each_image_with_its_own_prototype():

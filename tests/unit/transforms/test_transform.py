@@ -10,7 +10,20 @@ import pytest
 from bict.embeddings import Embeddings
 from bict.errors import SpaceError, TransformError
 from bict.spaces import Space
-from bict.transforms import RUNGS, Identity, Procrustes, ResidualMLP, Ridge, Transform, fit_ladder
+from bict.transforms import (
+    FCT,
+    RUNGS,
+    DriftMLP,
+    FastFill,
+    Identity,
+    LambdaOrthogonal,
+    LowRank,
+    Procrustes,
+    ResidualMLP,
+    Ridge,
+    Transform,
+    fit_ladder,
+)
 
 
 @pytest.fixture
@@ -88,7 +101,22 @@ def test_a_rung_of_another_dimension_is_refused(gallery, spaces):
         Transform(Scripted(np.ones((200, 3), np.float32)), *spaces()).apply(gallery)
 
 
-@pytest.mark.parametrize("rung", [Identity(), Procrustes(), Ridge(held_out=0.3), ResidualMLP(epochs=1, hidden=4)])
+@pytest.mark.parametrize(
+    "rung",
+    [
+        Identity(),
+        Procrustes(),
+        Procrustes(centred=True),
+        LambdaOrthogonal(lam=0.5, steps=3),
+        LowRank(rank=3),
+        Ridge(held_out=0.3),
+        DriftMLP(epochs=1, hidden=4),
+        ResidualMLP(epochs=1, hidden=4),
+        FCT(side_dim=2, inner=4, epochs=2),
+        FastFill(inner=4, epochs=2),
+    ],
+    ids=repr,
+)
 def test_save_and_load(rotated, spaces, gallery, tmp_path, rung):
     pairs = rotated()
     saved = Transform(rung.fit(pairs), *spaces(), data_hash=pairs.digest())
@@ -201,7 +229,7 @@ def test_a_newer_schema_asks_for_a_newer_bict(transform, tmp_path):
 def test_a_rung_this_version_does_not_have(transform, tmp_path, monkeypatch):
     transform.save(tmp_path)
     monkeypatch.delitem(RUNGS, "ridge")
-    with pytest.raises(TransformError, match="holds rung 'ridge', this bict has identity, procrustes, mlp"):
+    with pytest.raises(TransformError, match="holds rung 'ridge', this bict has identity, procrustes, lambda"):
         Transform.load(tmp_path)
 
 

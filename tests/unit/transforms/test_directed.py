@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bict.errors import TransformError
+from bict.transforms import Procrustes, QueryBridge, Transform
+from bict.transforms.directed import _digest
+
+
+@pytest.mark.parametrize(("written", "read"), [(Transform, QueryBridge), (QueryBridge, Transform)])
+def test_one_direction_never_loads_as_the_other(rotated, spaces, tmp_path, written, read):
+    made = written(Procrustes().fit(rotated()), *spaces())
+    made.save(tmp_path)
+    with pytest.raises(TransformError, match=rf"maps {made.direction}, expected a {read.noun}, {read.direction}"):
+        read.load(tmp_path)
+    path = tmp_path / "transform.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(card | {"direction": read.direction}))
+    with pytest.raises(TransformError, match="was altered"):
+        read.load(tmp_path)
+    assert read(made.rung, made.source, made.target).digest != made.digest
+
+
+def test_a_card_whose_rung_has_got_settings_since_keeps_its_digest_and_can_be_saved_again(rotated, spaces, tmp_path):
+    pairs, (source, target) = rotated(), spaces()
+    rung = Procrustes().fit(pairs)
+    Transform(rung, source, target).save(tmp_path)
+    path = tmp_path / "transform.json"
+    digest = _digest("old vectors -> new space", "procrustes", {}, rung.state(), source, target)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": {}, "digest": digest}))
+    loaded = Transform.load(tmp_path)
+    assert loaded.digest == loaded.card().digest == digest
+    np.testing.assert_array_equal(loaded.rung.transform(pairs.old[0]), rung.transform(pairs.old[0]))
+    again = Transform.load(loaded.save(tmp_path / "again"))
+    assert again.card() == loaded.card()
+
+
+def test_the_name_of_a_direction_is_the_classes_own(rotated, spaces):
+    rung = Procrustes().fit(rotated())
+    names = [repr(kind(rung, *spaces())).partition("(")[0] for kind in (Transform, QueryBridge)]
+    assert names == ["Transform", "QueryBridge"]
