@@ -82,8 +82,9 @@ METHODS: dict[str, Method] = {
         old=STATIONARY,
         free=STATIONARY,
     ),
-    "joint": _loss("joint", 1, "ours: the transform trained together with the new model"),
+    "joint": _loss("joint", 3, "ours: new and transformed old vectors share a classifier"),
     "twin": _loss("twin", 1, "ours: a second head speaks the old space"),
+    "turned": _loss("turned", 3, "control: turned classes, and nothing of the old model"),
     "identity": Method("transform", "naive swap: old vectors as they are", rung="identity"),
     "procrustes": Method("transform", "orthogonal map", rung="procrustes"),
     "procrustes-centred": Method(

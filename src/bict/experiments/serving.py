@@ -65,7 +65,7 @@ class Serving:
         if settings.backward_weight > 0:
             new = shop.model("new", settings, old=old, target=free if self.method.target else None)
         query, gallery = shop.vectors(new, "query"), shop.vectors(old, "gallery")
-        seen = as_seen(gallery, query.space, declared=new is not free)
+        seen = as_seen(gallery, query.space, declared=bool(new.space.backward_compatible_with))
         yield self._pair("backward", "new", query, "old", seen)
         upgraded = self._transform(old, new).apply(gallery)
         yield self._pair("upgraded", "new", query, "upgraded", upgraded)

@@ -23,6 +23,9 @@ from bict.training.pairs import embed_views, pairs_of
 from bict.training.train import TWIN, describe_run
 from bict.transforms import Pairs, QueryBridge, Transform, fit_bridge, fit_ladder
 from bict.transforms.ladder import DEFAULT_RUNGS
+from bict.transforms.registry import build_rung
+
+QUICK_WIDTH = 128
 
 
 class Workshop:
@@ -114,6 +117,8 @@ class Workshop:
             on: training images to fit on instead of the scenario's.
         """
         own = {**(settings or {}), **({} if side is None else {"side_dim": side.space.dim})}
+        if self.plan.quick and "inner" in build_rung(rungs[0]).settings():
+            own = {"inner": QUICK_WIDTH, **own}
         chosen = {rungs[0]: own} if own else {}
         parts = [None if each is None else each.space.fingerprint for each in (old, side)]
         key = [*parts, list(rungs), chosen, views or self.plan.views, images, self.plan.seed]

@@ -1,4 +1,4 @@
-"""Joint training: the forward transform is trained together with the new model, each pulled towards the other."""
+"""Joint training: the forward transform is trained together with the new model, under one classifier."""
 
 from __future__ import annotations
 
@@ -9,33 +9,40 @@ from torch import nn
 from torch.nn import functional
 
 from bict.losses.backward_loss import BackwardLoss
-from bict.losses.batch import Batch, OldView
+from bict.losses.batch import Batch, OldView, fit_dim
+from bict.losses.influence import influence
+
+WIDEST = 1024
 
 
 class Psi(nn.Module):
-    """`psi(o) = o W + gelu(o W1 + b1) W2`, with W an identity and W2 zero at the start."""
+    """`psi(o) = o W + b + gelu(o W1 + b1) W2`, the identity at the start."""
 
     def __init__(self, old_dim: int, new_dim: int) -> None:
         super().__init__()
+        hidden = min(8 * max(old_dim, new_dim), WIDEST)
         self.straight = nn.Linear(old_dim, new_dim)
-        self.inner = nn.Linear(old_dim, 4 * max(old_dim, new_dim))
-        self.outer = nn.Linear(4 * max(old_dim, new_dim), new_dim, bias=False)
+        self.inner = nn.Linear(old_dim, hidden)
+        self.outer = nn.Linear(hidden, new_dim, bias=False)
         nn.init.eye_(self.straight.weight)
         nn.init.zeros_(self.straight.bias)
+        nn.init.normal_(self.inner.weight, std=3 / old_dim**0.5)
+        nn.init.zeros_(self.inner.bias)
         nn.init.zeros_(self.outer.weight)
 
     def forward(self, old: torch.Tensor) -> torch.Tensor:
         """Unit vectors `(rows, new_dim)`."""
-        mapped = self.straight(old) + self.outer(functional.gelu(self.inner(old)))
+        mapped: torch.Tensor = self.straight(old) + self.outer(functional.gelu(self.inner(old)))
         return functional.normalize(mapped, dim=1)
 
 
 class Joint(BackwardLoss):
-    """`1 - cos(z_i, psi(o_i))`, mean over the batch, with gradients to the new model *and* to psi.
+    """`influence(z, C) + influence(psi(o), C)`: new and transformed old vectors share one classifier C.
 
-    So the new model prefers, of all spaces that classify equally well, one that can be reached from the old one. The
-    psi trained here is thrown away: the forward transform is fitted anew towards the finished model. Ours; the
-    weight is the backward weight.
+    C has a row for every class, turned ones included, starts at the mean old vectors and is trained, as psi is. So
+    the two spaces meet where both can tell the classes apart, and not where the old model happened to put them. The
+    psi that is trained here is thrown away: the forward transform is fitted anew towards the finished model, which
+    found more. Ours.
     """
 
     name: ClassVar[str] = "joint"
@@ -44,8 +51,9 @@ class Joint(BackwardLoss):
     def __init__(self, view: OldView, new_dim: int) -> None:
         super().__init__(view, new_dim)
         self.psi = Psi(view.dim, new_dim)
+        self.shared = nn.Parameter(fit_dim(view.prototypes, new_dim).clone())
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The loss of one batch, a scalar."""
-        mapped: torch.Tensor = self.psi(batch.old)
-        return (1 - (batch.new * mapped).sum(dim=1)).mean()
+        shared = functional.normalize(self.shared, dim=1)
+        return influence(batch.new, batch.labels, shared) + influence(self.psi(batch.old), batch.labels, shared)

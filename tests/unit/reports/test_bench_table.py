@@ -1,0 +1,103 @@
+"""Bench records to tables."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bict.errors import RunError
+from bict.reports.bench import BenchRecord, BenchRow, load_bench_record, save_bench_record
+from bict.reports.bench_page import write_bench_report
+from bict.reports.bench_table import Spread, grouped, lines, load_bench_records, markdown, marks, sweep
+
+
+def row(name: str, value: float) -> BenchRow:
+    scores = {"map": value, "recall_at_1": value, "recall_at_10": value}
+    bounds = {f"{key}_interval": (value - 0.01, value + 0.01) for key in scores}
+    return BenchRow(name=name, query="q", gallery="g", **scores, **bounds)
+
+
+def record(
+    method: str, served: float, *, seed: int = 0, scenario: str = "extended-class", **rows: float
+) -> BenchRecord:
+    values = {"old": 0.4, "backward": 0.42, "upgraded": served, "backfill": 0.6, "free_backfill": 0.6, **rows}
+    rng = np.random.default_rng(seed)
+    precision = np.clip(served + 0.01 * rng.standard_normal(200), 0, 1).tolist()
+    return BenchRecord(
+        command="bict experiment run", method=method, scenario=scenario, data="glyphs", seed=seed, quick=False,
+        rows=[row(name, value) for name, value in values.items()],
+        metrics={"recovered_share": (served - 0.4) / 0.2, "negative_flip_rate": 0.1, "update_gain": None},
+        average_precision={"upgraded": precision}, seconds=1.0, versions={}, config={},
+    )  # fmt: skip
+
+
+def test_a_record_comes_back_as_it_was(tmp_path):
+    one = record("influence", 0.5)
+    assert load_bench_record(save_bench_record(one, tmp_path / "influence-0.json")) == one
+    assert '"recall@1"' in (tmp_path / "influence-0.json").read_text()
+
+
+def test_records_are_found_at_any_depth_and_other_files_are_left_alone(tmp_path):
+    (tmp_path / "glyphs" / "x").mkdir(parents=True)
+    save_bench_record(record("influence", 0.5), tmp_path / "glyphs" / "x" / "influence-0.json")
+    (tmp_path / "timing.json").write_text("{}")
+    assert [one.method for one in load_bench_records(tmp_path)] == ["influence"]
+    with pytest.raises(RunError, match=r"no records in .*: make some with bict experiment run"):
+        load_bench_records(tmp_path / "none")
+
+
+def test_means_and_deviations_over_seeds_by_hand():
+    (line,) = lines([record("influence", 0.5, seed=0), record("influence", 0.54, seed=1)])
+    assert line.seeds == (0, 1)
+    assert line.rows["upgraded"].mean == pytest.approx(0.52)
+    assert line.rows["upgraded"].sd == pytest.approx(0.04 / 2**0.5)
+    assert line.metrics["recovered_share"].mean == pytest.approx(0.6)
+    assert "update_gain" not in line.metrics
+    assert str(line.rows["old"]) == "0.400 ± 0.000"
+    assert str(Spread.of([0.5])) == "0.500"
+    assert Spread.of([None, math.nan]) is None
+
+
+def test_the_best_served_comes_first_and_what_is_below_it_is_marked():
+    some = [record("weak", 0.45), record("strong", 0.55), record("equal", 0.55)]
+    found = lines(some)
+    assert found[-1].method == "weak"
+    assert marks(some, found[0].method) == {"strong": "", "equal": "", "weak": "-"}
+    assert marks([record("a", 0.5, seed=0), record("b", 0.4, seed=1)], "a") == {}
+
+
+def test_weights_in_names_are_a_sweep_in_their_order():
+    some = [record(f"influence@{weight}", 0.5) for weight in ("10", "0.3", "0")] + [record("influence", 0.5)]
+    curves = sweep(lines(some))
+    assert list(curves) == ["influence"]
+    assert [weight for weight, _ in curves["influence"]] == [0, 0.3, 10]
+
+
+def test_tables_say_every_mean_once_and_chains_by_generation():
+    chain = {f"{gallery} {state} {number}": 0.1 * number for gallery in ("once", "growing")
+             for state in ("fixed", "composed", "refitted", "backfill") for number in (1, 2)}  # fmt: skip
+    some = [
+        record("influence", 0.5123),
+        record(
+            "influence@1",
+            0.5,
+        ),
+        record("influence@3", 0.52),
+    ]
+    text = markdown([*some, record("influence", 0.5, scenario="sequential", **chain)])
+    assert "| `influence` | 1 | 0.420 | 0.512 |" in text
+    assert "weight of influence" in text
+    assert "| growing | 2 | 0.200 | 0.200 | 0.200 | 0.200 |" in text
+    assert len(grouped(some)) == 1
+
+
+def test_the_page_shows_every_method_and_warns_of_quick_runs(tmp_path):
+    some = [record("influence", 0.5), record("<b>", 0.4).model_copy(update={"quick": True})]
+    text = write_bench_report(some, tmp_path / "report.html").read_text()
+    assert "&lt;b&gt;" in text
+    assert "<b>&lt;" not in text.split("<caption>")[0]
+    assert "undertrained" in text
+    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org", "")
+    assert "<script" not in text
