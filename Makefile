@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-fast lint bench
+.PHONY: demo test test-fast lint bench results
 
 $(VENV)/.installed: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or set PYTHON=..."; exit 1; }
@@ -34,3 +34,6 @@ bench: $(VENV)/.installed  ## the committed figures: Omniglot over three seeds, 
 	$(BIN)/python benchmarks/chaos.py --runs 120 --json benchmarks/records/chaos_lance.json
 	$(BIN)/python benchmarks/chaos.py --store postgresql --runs 100 --json benchmarks/records/chaos_postgresql.json
 	$(BIN)/python benchmarks/chaos.py --store qdrant --runs 20 --json benchmarks/records/chaos_qdrant.json
+
+results: $(VENV)/.installed  ## the bench's tables and figures in docs/results.md, from the records in results/
+	$(BIN)/python benchmarks/results_page.py

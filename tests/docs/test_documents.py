@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from bict.cli.main import COMMANDS, build_app
 from bict.losses import BACKWARD_LOSSES, CLASSIFICATION_LOSSES
 from bict.models import BACKBONES, POOLINGS
+from bict.training import TrainSettings
 from bict.transforms import RUNGS
+from bict.workflow.train import train
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -78,3 +84,35 @@ def test_what_operations_says_was_tried_is_in_the_records() -> None:
         assert f"{result['staging_share_of_slowest_stage']:.0%}" in text
     staging = json.loads((records / "pgvector_staging.json").read_text())
     assert f"{staging['rows_per_second']['stage by unit']:,.0f}" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_recipes_hold_only_settings_that_exist(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    options = {parameter.replace("-", "_") for parameter in content}
+    assert options <= {*TrainSettings.model_fields, *inspect.signature(train).parameters}
+    TrainSettings.model_validate(
+        {
+            name.replace("-", "_"): value
+            for name, value in content.items()
+            if name.replace("-", "_") in TrainSettings.model_fields
+        }
+    )
+
+
+def test_the_tables_of_the_bench_are_those_of_the_records() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "results_page.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_record_of_the_bench_names_its_command_and_no_place() -> None:
+    for path in sorted((ROOT / "results").rglob("*.json")):
+        record = json.loads(path.read_text())
+        assert record["command"].startswith("bict experiment run"), path
+        assert path.stem == f"{record['method']}-{record['seed']}"
+        assert not record["quick"]

@@ -39,6 +39,7 @@ SHARES = {
     "upgraded": "recovered_share",
     "bridged": "bridged_share",
     "merged": "merged_share",
+    "blended": "blended_share",
     "fused": "fused_share",
     "twin": "twin_share",
 }

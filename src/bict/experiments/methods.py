@@ -82,7 +82,7 @@ METHODS: dict[str, Method] = {
         old=STATIONARY,
         free=STATIONARY,
     ),
-    "joint": _loss("joint", 3, "ours: new and transformed old vectors share a classifier"),
+    "joint": _loss("joint", 6, "ours: new and transformed old vectors share a classifier"),
     "twin": _loss("twin", 1, "ours: a second head speaks the old space"),
     "turned": _loss("turned", 3, "control: turned classes, and nothing of the old model"),
     "identity": Method("transform", "naive swap: old vectors as they are", rung="identity"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bict.embeddings import Embeddings
+from bict.embeddings import Embeddings, normalise
 from bict.evaluation import (
     BACKFILL_RATIOS,
     BackfillCurve,
@@ -33,7 +33,7 @@ from bict.transforms import Transform, slerp
 from bict.transforms.fastfill import FastFill
 
 KEPT_WEIGHT = 0.5
-"""Of the old query against the kept old vector, beside 1 for the new query against the upgraded one."""
+"""Of the old model's query, beside 1 for the new one's."""
 STRICT_ROWS = 2000
 MERGED_AT = 0.5
 
@@ -67,10 +67,13 @@ class Serving:
         query, gallery = shop.vectors(new, "query"), shop.vectors(old, "gallery")
         seen = as_seen(gallery, query.space, declared=bool(new.space.backward_compatible_with))
         yield self._pair("backward", "new", query, "old", seen)
-        upgraded = self._transform(old, new).apply(gallery)
+        transform = self._transform(old, new)
+        upgraded = transform.apply(gallery)
         yield self._pair("upgraded", "new", query, "upgraded", upgraded)
         backfill = shop.vectors(new, "gallery")
         yield self._pair("backfill", "new", query, "new", backfill)
+        both = blended(query, transform.apply(shop.vectors(old, "query")))
+        yield self._pair("blended", "new + old", both, "upgraded", upgraded)
         yield self._fused("fused", query, shop.vectors(old, "query"), upgraded, gallery)
         if new is not free and settings.backward_loss == "twin":
             twin = in_space(shop.vectors(shop.twin(new), "query"), old.space)
@@ -87,6 +90,9 @@ class Serving:
         stored = shop.beside(gallery, self._side(), "gallery") if self.method.side else gallery
         upgraded = transform.apply(stored)
         yield self._pair("upgraded", "free new", query, "upgraded", upgraded)
+        if not self.method.side:
+            both = blended(query, transform.apply(shop.vectors(old, "query")))
+            yield self._pair("blended", "free new + old", both, "upgraded", upgraded)
         yield self._fused("fused", query, shop.vectors(old, "query"), upgraded, gallery)
         order = random_order(len(upgraded), seed=self.plan.seed)
         if isinstance(transform.rung, FastFill):
@@ -184,6 +190,12 @@ def as_seen(old: Embeddings, new: Space, *, declared: bool = True) -> Embeddings
     vectors[:, :width] = old.vectors[:, :width]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return Embeddings(old.ids, vectors, new, old.labels)
+
+
+def blended(query: Embeddings, carried: Embeddings) -> Embeddings:
+    """One query vector from both models, `z + psi(o) / 2` at unit length; what is stored stays one vector."""
+    vectors = normalise(query.vectors + KEPT_WEIGHT * carried.vectors)
+    return Embeddings(query.ids, vectors, query.space, query.labels)
 
 
 def in_space(query: Embeddings, space: Space) -> Embeddings:

@@ -44,11 +44,11 @@ from bict.training import train_model
 
 os.environ["ACCELERATE_USE_CPU"] = "true"  # as `accelerate launch --cpu` does
 here = runpy.run_path(sys.argv[1])
-old, out, ranks = sys.argv[2:]
+old, out, ranks, values = sys.argv[2:]
 calls = []
 model = train_model(
     here["patterns"](8, 12),
-    here["small_settings"](backbone="timm:test_convnext", size=32),
+    here["small_settings"](backbone="timm:test_convnext", size=32, **json.loads(values)),
     Path(out),
     compatible_with=Model.load(old),
     progress=lambda *call: calls.append(call),
@@ -70,14 +70,17 @@ def test_importing_it_changes_nothing(start_program):
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(start_program, images, settings, old_model, tmp_path):
+@pytest.mark.parametrize("values", [{}, {"backward_loss": "joint"}], ids=["influence", "weights of its own"])
+def test_two_processes_learn_what_one_learns(start_program, images, settings, old_model, values, tmp_path):
     """With a backbone of layer normalisation, which sees one image at a time, and without augmentation."""
-    options = settings(backbone="timm:test_convnext", size=32)
+    options = settings(backbone="timm:test_convnext", size=32, **values)
     train_model(images, options, tmp_path / "one", compatible_with=old_model)
     old_model.save(tmp_path / "old")
     (tmp_path / "ranks").mkdir()
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = start_program(TOGETHER, tmp_path / "old", tmp_path / "two", tmp_path / "ranks", launcher=launcher)
+    process = start_program(
+        TOGETHER, tmp_path / "old", tmp_path / "two", tmp_path / "ranks", json.dumps(values), launcher=launcher
+    )
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     ranks = [json.loads((tmp_path / "ranks" / f"rank{rank}.json").read_text()) for rank in (0, 1)]

@@ -1,0 +1,70 @@
+"""Writes the tables and figures of the bench into docs/results.md, from the records in results/.
+
+    python benchmarks/results_page.py
+
+`--check` writes nothing and fails where the page is not what the records give.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from bict.reports.bench import BenchRecord
+from bict.reports.bench_figures import chain_chart, methods_chart, sweep_chart
+from bict.reports.bench_table import grouped, lines, load_bench_records, markdown, sweep
+
+ROOT = Path(__file__).parents[1]
+PAGE, FIGURES = ROOT / "docs" / "results.md", ROOT / "docs" / "figures"
+BEGIN, END = "<!-- bench: made by make results -->\n", "<!-- end of bench -->"
+
+
+def figures(records: list[BenchRecord]) -> Iterator[tuple[str, str]]:
+    """File names and SVG texts."""
+    for (data, scenario), some in grouped(records).items():
+        found = lines(some)
+        if scenario == "sequential":
+            for line in found:
+                for gallery in ("once", "growing"):
+                    yield f"{data}-chain-{line.method}-{gallery}.svg", chain_chart(line, gallery, "chart")
+            continue
+        plain = [line for line in found if "@" not in line.method]
+        if len(plain) > 1:
+            yield f"{data}-{scenario}.svg", methods_chart(plain, "chart")
+        for method, curve in sweep(found).items():
+            yield f"{data}-{scenario}-{method}.svg", sweep_chart(curve, method, "chart")
+
+
+def page(records: list[BenchRecord], names: list[str]) -> str:
+    """The part of the page between the two marks."""
+    shown = "\n".join(f"![{name.removesuffix('.svg')}](figures/{name})" for name in names)
+    commands = "\n".join(f"- `{command}`" for command in sorted({record.command for record in records}))
+    return f"{BEGIN}\n{markdown(records)}\n{shown}\n\nMade by:\n\n{commands}\n\n{END}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where the page differs")
+    options = parser.parse_args()
+    records = load_bench_records(ROOT / "results")
+    drawn = dict(figures(records))
+    text = PAGE.read_text()
+    before, _, rest = text.partition(BEGIN)
+    new = before + page(records, list(drawn)) + rest.partition(END)[2]
+    stale = {path.name for path in FIGURES.glob("*.svg")} - set(drawn)
+    files = {FIGURES / name: svg + "\n" for name, svg in drawn.items()} | {PAGE: new}
+    changed = [path for path, content in files.items() if not path.exists() or path.read_text() != content]
+    if options.check:
+        if changed or stale:
+            raise SystemExit(f"not what the records give: {', '.join(p.name for p in changed)} {', '.join(stale)}")
+        return
+    FIGURES.mkdir(exist_ok=True)
+    for name in stale:
+        (FIGURES / name).unlink()
+    for path, content in files.items():
+        path.write_text(content)
+
+
+if __name__ == "__main__":
+    main()
