@@ -72,6 +72,15 @@ COMMANDS = {
             "bict evaluate gallery --data queries.parquet --column v1",
         ),
     ),
+    "benchmark": Entry(
+        "bict.workflow.benchmark",
+        "Landmark and face benchmarks, by their own protocols.",
+        (
+            "bict benchmark roxford --model new --data-root landmarks",
+            "bict benchmark roxford --model new --gallery-model old --transform psi --data-root landmarks",
+            "bict benchmark faces --model new --pairs pairs.csv --data-root faces",
+        ),
+    ),
     "experiment": Entry("", "Compare methods in scenarios, on the same data and protocol.", ()),
     "report": Entry(
         "bict.workflow.report", "The page of a run, made again from its record.", ("bict report runs/demo",)

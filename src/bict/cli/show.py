@@ -278,6 +278,17 @@ def evaluate(result: PairResult, as_json: bool) -> None:
     console.print(table)
 
 
+def benchmark(scores: dict[str, dict[str, float]], as_json: bool) -> None:
+    """One line for each protocol, usage or false accept rate."""
+    if as_json:
+        typer.echo(json.dumps(scores))
+        return
+    table = _table("", *next(iter(scores.values()), {}))
+    for kind, values in scores.items():
+        table.add_row(kind, *(f"{value:.4f}" for value in values.values()))
+    _console().print(table)
+
+
 def experiment_list(known: Known, as_json: bool) -> None:
     """Scenarios, methods and groups."""
     if as_json:
