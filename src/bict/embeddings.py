@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Embeddings:
         writers = {".parquet": _write_parquet, ".npz": _write_npz}
         if path.suffix not in writers:
             raise SettingsError(f"cannot write {path.name!r}: name a file that ends in .parquet or .npz")
-        temporary = path.with_name(path.name + ".part")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             writers[path.suffix](self, temporary)

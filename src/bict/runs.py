@@ -22,7 +22,7 @@ def claim(directory: Path, settings: dict[str, Any]) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         found = _read(directory)
-        if found is None and any(entry.name != _part(FILE) for entry in directory.iterdir()):
+        if found is None and any(not entry.name.endswith(_part(FILE)) for entry in directory.iterdir()):
             raise RunError(f"{directory} holds files of something else: choose another --out")
         if found is None:
             write_json(directory / FILE, resolved)
@@ -51,7 +51,7 @@ def require_writable(directory: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401  (any JSON)
     """Write JSON by renaming a finished file, so that a kill leaves the old file or the new one."""
-    temporary = path.with_name(_part(path.name))
+    temporary = path.with_name(f"{os.getpid()}-{_part(path.name)}")  # two processes may write at once
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     temporary.replace(path)
 

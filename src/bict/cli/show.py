@@ -304,7 +304,7 @@ def experiment_list(known: Known, as_json: bool) -> None:
 
 def experiment_run(records: list[BenchRecord], as_json: bool) -> None:
     """One line for each method, the best first; as JSON a list of records."""
-    from bict.reports.bench_table import SHARES, lines, marks  # noqa: PLC0415
+    from bict.reports.bench_table import baselines, lines, marks, reference, served_share  # noqa: PLC0415
 
     if as_json:
         typer.echo(json.dumps([json.loads(record.model_dump_json(by_alias=True)) for record in records]))
@@ -317,17 +317,18 @@ def experiment_run(records: list[BenchRecord], as_json: bool) -> None:
         _console().print(table)
         return
     found = lines(records)
-    marked = marks(records, found[0].method)
-    table = _table("method", "old", "backward", "served", "old kept", "backfill", "share")
+    first, base = reference(found), baselines(found)
+    marked = marks(records, first.method)
+    table = _table("method", "backward", "served", "blended", "fused", "own backfill", "share")
     for line in found:
-        served, kept = line.rows[line.served or ""], line.rows.get("twin", line.rows.get("fused"))
-        cells = [line.rows.get("old"), line.rows.get("backward"), f"{served}{marked.get(line.method, '')}", kept]
-        share = next((line.metrics[name] for name in SHARES if name in line.metrics), None)
-        cells += [line.rows.get("backfill"), share]
-        table.add_row(line.method, *("" if cell is None else str(cell) for cell in cells))
+        served = f"{line.rows[line.served or '']}{marked.get(line.method, '')}"
+        cells = [line.rows.get("backward"), served, *(line.rows.get(name) for name in ("blended", "fused", "backfill"))]
+        table.add_row(line.method, *("" if cell is None else str(cell) for cell in [*cells, served_share(line)]))
     _console().print(table)
-    free = found[0].rows["free_backfill"]
-    _console().print(f"free new model's backfill {free}; - after served: significantly below the first", style="dim")
+    old, free = (base.rows[name] for name in ("old", "free_backfill"))
+    _console().print(
+        f"old {old}, free new model's backfill {free}; + -: served above or below {first.method}", style="dim"
+    )
 
 
 def experiment_report(page: Path, as_json: bool) -> None:

@@ -25,13 +25,16 @@ from bict.evaluation import (
     update_gain,
 )
 from bict.experiments.methods import Method, find_method
-from bict.experiments.scenarios import ScenarioPlan, plan_scenario
+from bict.experiments.scenarios import ScenarioPlan, find_scenario, plan_scenario
 from bict.experiments.sequential import Chain
 from bict.experiments.serving import Serving
 from bict.experiments.workshop import Workshop
 from bict.progress import Steps, silent_steps
 from bict.reports.bench import BenchRecord, BenchRow, load_bench_record, save_bench_record
+from bict.training.train import describe_images
 
+PROTOCOL = 1
+"""Raised with every change that gives the same settings other figures; records of another one are made again."""
 KEYS = ("map", "recall@1", "recall@10")
 PACKAGES = ("bict", "torch", "timm", "pytorch-metric-learning", "accelerate", "numpy")
 Outcome = tuple[dict[str, PairResult], dict[str, float | None], dict[str, str]]
@@ -44,6 +47,21 @@ SHARES = {
     "twin": "twin_share",
 }
 """Rows that serve new queries, in the order of which one flips are counted for, and their recovered shares."""
+
+
+def require_fitting(name: str, scenario: str) -> None:
+    """Refuse a method that would change what the scenario is about, or that the scenario cannot run.
+
+    Raises:
+        SettingsError: naming both.
+    """
+    method, about = find_method(name), find_scenario(scenario)
+    changed = {*method.old} & {*about.old} | {*method.new, *method.free} & {*about.new}
+    if changed:
+        raise SettingsError(f"method {name} sets {', '.join(sorted(changed))} itself, which {scenario} is about")
+    alone = method.rung or method.old or method.target
+    if scenario == "sequential" and (method.family != "backward" or alone):
+        raise SettingsError(f"{scenario} compares backward methods that share one old model, which {name} is not")
 
 
 def record_path(out: Path, data: str, scenario: str, method: str, seed: int) -> Path:
@@ -69,8 +87,9 @@ def run_method(
         BictError: the data or the directory cannot be used, or a step refused.
     """
     plan, method = plan_scenario(scenario, images, seed=seed, quick=quick), find_method(name)
-    path = record_path(out / "records", images.name, scenario, name, seed)
-    config = {"plan": plan.dump(), "method": method.dump()}
+    require_fitting(name, scenario)
+    path = record_path(out / ("quick" if quick else "records"), images.name, scenario, name, seed)
+    config = {"protocol": PROTOCOL, "images": describe_images(images), "plan": plan.dump(), "method": method.dump()}
     if path.exists() and (found := load_bench_record(path)).config == config:
         return found
     began = time.perf_counter()
@@ -104,8 +123,6 @@ def _upgrade(workshop: Workshop, plan: ScenarioPlan, method: Method) -> Outcome:
 
 
 def _sequential(workshop: Workshop, plan: ScenarioPlan, method: Method) -> Outcome:
-    if method.family != "backward" or method.rung or method.old or method.target:
-        raise SettingsError("the sequential scenario compares backward methods that share one old model")
     chain = Chain(workshop, plan, method)
     pairs = {pair.name: pair for pair in chain.pairs()}
     matrix = chain.matrix()

@@ -17,7 +17,7 @@ class Clock:
 
     def __init__(self, path: Path, steps: Steps) -> None:
         self.path, self.steps = path, steps
-        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        self.seconds: dict[str, float] = self._read()
 
     @contextmanager
     def step(self, name: str) -> Iterator[Progress]:
@@ -26,5 +26,14 @@ class Clock:
         with self.steps(name) as progress:
             yield progress
         taken = round(time.perf_counter() - began, 3)
+        self.seconds = {**self._read(), **self.seconds}  # another process may have been here
         self.seconds[name] = max(taken, self.seconds.get(name, 0.0))
         write_json(self.path, self.seconds)
+
+    def _read(self) -> dict[str, float]:
+        """What is in the file; times that cannot be read are no reason to stop."""
+        try:
+            found: dict[str, float] = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found

@@ -10,8 +10,8 @@ import numpy as np
 
 from bict.data import ImageSet, load_images
 from bict.errors import DataError, SettingsError
-from bict.experiments.bench import run_method
-from bict.experiments.methods import GROUPS, METHODS, expand, find_method
+from bict.experiments.bench import require_fitting, run_method
+from bict.experiments.methods import GROUPS, METHODS, expand
 from bict.experiments.scenarios import SCENARIOS, find_scenario
 from bict.progress import Steps, silent_steps
 from bict.reports.bench import BenchRecord
@@ -78,7 +78,7 @@ def run(
     find_scenario(scenario)
     wanted = expand(_words(methods)) or _defaults(scenario, quick)
     for name in wanted:
-        find_method(name)
+        require_fitting(name, scenario)
     numbers = _numbers(seeds)
     with steps("prepare images") as progress:
         images = load_images(data, root=data_root, strict=strict, progress=progress)
@@ -101,7 +101,9 @@ def report(directory: Path = Path("runs/experiments"), *, out: Path | None = Non
     Raises:
         RunError: there are no records, or one cannot be read.
     """
-    return write_bench_report(load_bench_records(Path(directory)), out or Path(directory) / "report.html")
+    records = Path(directory) / "records"
+    found = load_bench_records(records if records.is_dir() else Path(directory))
+    return write_bench_report(found, out or Path(directory) / "report.html")
 
 
 def some_classes(images: ImageSet, count: int) -> ImageSet:
@@ -135,7 +137,7 @@ def _numbers(text: str) -> list[int]:
     words = _words(text)
     if not words or not all(word.isdecimal() for word in words):
         raise SettingsError(f"found --seeds {text!r}, expected whole numbers of 0 or more with commas between")
-    return [int(word) for word in words]
+    return list(dict.fromkeys(map(int, words)))
 
 
 def _command(scenario: str, methods: str, seeds: str, data: str, classes: int, quick: bool) -> str:

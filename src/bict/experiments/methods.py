@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -100,8 +101,8 @@ METHODS: dict[str, Method] = {
     "bridge-procrustes": Method("bridge", "queries rotated into the old space", rung="procrustes"),
     "bridge-low-rank": Method("bridge", "queries through a low-rank map", rung="low-rank"),
     "bridge-mlp": Method("bridge", "queries through a residual network", rung="mlp"),
-    "slerp": Method("bridge", "old query and rotated new query, half way between", rung="slerp"),
-    "rank-merge": Method("merge", "half of the gallery re-embedded, two searches merged by distance"),
+    "slerp": Method("bridge", "old query and rotated new query, half way between; asks both models", rung="slerp"),
+    "rank-merge": Method("merge", "half of the gallery re-embedded, both models asked, merged by distance"),
     "psi-procrustes": _psi("orthogonal map to the influence model", "procrustes"),
     "psi-ridge": _psi("affine map to the influence model", "ridge"),
     "psi-mlp-64": _psi("residual network, 64 hidden units", "mlp", rung_settings={"hidden": 64}),
@@ -109,9 +110,9 @@ METHODS: dict[str, Method] = {
     "psi-fct": _psi("deeper network without residual", "fct"),
     "psi-class": _psi("residual network, classification term", "mlp", rung_settings={"class_weight": 0.1}),
     "psi-views-1": _psi("residual network, plain images only", "mlp", views=1),
-    "psi-500": _psi("residual network, 500 pairs", "mlp", images=500),
-    "psi-2000": _psi("residual network, 2,000 pairs", "mlp", images=2000),
-    "psi-8000": _psi("residual network, 8,000 pairs", "mlp", images=8000),
+    "psi-500": _psi("residual network, at most 500 images", "mlp", images=500),
+    "psi-2000": _psi("residual network, at most 2,000 images", "mlp", images=2000),
+    "psi-8000": _psi("residual network, at most 8,000 images", "mlp", images=8000),
 }
 
 
@@ -132,7 +133,8 @@ def find_method(name: str) -> Method:
         weight = float(text)
     except ValueError:
         weight = -1.0
-    if weight < 0 or method.family != "backward":
+    least = 1e-9 if method.target else 0.0
+    if not least <= weight < math.inf or method.family != "backward":
         raise SettingsError(f"method {name!r}: expected NAME@WEIGHT with a backward method and a weight of 0 or more")
     return replace(method, new={**method.new, "backward_weight": weight})
 

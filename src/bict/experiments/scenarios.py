@@ -31,15 +31,19 @@ class Scenario:
 
 
 SCENARIOS = {
-    "extended-class": Scenario("The old model saw 30 % of the classes; the new backbone is larger, too."),
+    "extended-class": Scenario(
+        "The old model saw 30 % of the classes; the new backbone (photos: the picture) is larger, too."
+    ),
     "extended-data": Scenario(
-        "The old model saw 30 % of the images of each class; the new backbone is larger, too.",
+        "The old model saw 30 % of each class's images; the backbone (photos: the picture) grows, too.",
         {"scenario": "extended-data"},
     ),
     "same-backbone": Scenario(
         "The old model saw 30 % of the classes; both have the larger backbone.", same_backbone=True
     ),
-    "enhanced-backbone": Scenario("Both saw all training images; the new backbone is larger.", {"old_share": 1.0}),
+    "enhanced-backbone": Scenario(
+        "Both saw all training images; the new backbone (photos: the picture) is larger.", {"old_share": 1.0}
+    ),
     "open-class": Scenario("The new model's classes are none of the old model's.", {"scenario": "open-class"}),
     "other-dimension": Scenario(
         "As extended-class, and new vectors have half as many dimensions again.", new={"dim": 192, "other_dim": True}

@@ -78,7 +78,7 @@ class Serving:
         if new is not free and settings.backward_loss == "twin":
             twin = in_space(shop.vectors(shop.twin(new), "query"), old.space)
             yield self._pair("twin_backward", "new, second head", twin, "old", gallery)
-            yield self._fused("twin", query, twin, upgraded, gallery)
+            yield self._fused("twin", query, twin, upgraded, gallery, asked="new, both heads")
         self._measure_space(gallery, seen, backfill, query)
         self._measure_backfill(query, upgraded, backfill, random_order(len(upgraded), seed=self.plan.seed))
 
@@ -166,10 +166,16 @@ class Serving:
         self.metrics |= {f"backfill_{ratio:.2f}": score for ratio, score in pairs}
 
     def _fused(
-        self, name: str, query: Embeddings, kept_query: Embeddings, upgraded: Embeddings, kept: Embeddings
+        self,
+        name: str,
+        query: Embeddings,
+        kept_query: Embeddings,
+        upgraded: Embeddings,
+        kept: Embeddings,
+        asked: str = "new + old",
     ) -> PairResult:
         sides = fused(query, kept_query, upgraded, kept, weights=(1.0, KEPT_WEIGHT))
-        return self._pair(name, "new + old", sides[0], "upgraded + old", sides[1])
+        return self._pair(name, asked, sides[0], "upgraded + old", sides[1])
 
     @staticmethod
     def _pair(name: str, query_name: str, query: Embeddings, gallery_name: str, gallery: Embeddings) -> PairResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,8 +160,9 @@ class Workshop:
         if not path.exists():
             with self.clock.step(f"embed views with {path.parent.name}") as progress:
                 (views,) = embed_views([model], images, views=self.plan.views, seed=self.plan.seed, progress=progress)
-            save_file({"views": np.ascontiguousarray(views)}, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
+            part = path.with_suffix(f".{os.getpid()}.part")
+            save_file({"views": np.ascontiguousarray(views)}, part)
+            part.replace(path)
         return load_file(path)["views"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from bict.reports.bench_table import Line
+from bict.reports.bench_table import Line, baselines
 from bict.reports.numbers import score
 from bict.reports.svg import COLOURS, draw
 
@@ -33,7 +33,7 @@ def methods_chart(found: Sequence[Line], name: str) -> str:
                 axes.plot([spread.mean - spread.sd, spread.mean + spread.sd], [place, place], color=colour, lw=2)
             axes.annotate(score(spread.mean), (spread.mean, place), (8, 0), textcoords="offset points", va="center")
         for row, style in (("old", (0, (5, 3))), ("free_backfill", (0, (1, 2)))):
-            axes.axvline(drawn[0].rows[row].mean, color=COLOURS["ink"], linewidth=1, linestyle=style, zorder=0)
+            axes.axvline(baselines(drawn).rows[row].mean, color=COLOURS["ink"], linewidth=1, linestyle=style, zorder=0)
         axes.set_xlabel("mAP, mean and standard deviation over seeds; dashed: old, dotted: free new model's backfill")
 
     told = ", ".join(f"{line.method} {score(line.rows[line.served or ''].mean)}" for line in drawn)
@@ -41,7 +41,7 @@ def methods_chart(found: Sequence[Line], name: str) -> str:
 
 
 def sweep_chart(curve: Sequence[tuple[float, Line]], title: str, name: str) -> str:
-    """Backward, forward and self-test mAP over the backward weight, on a logarithmic axis that starts at 0."""
+    """Backward, forward and self-test mAP over the backward weight; hollow at 0 is the freely trained model."""
     weights = [weight for weight, _ in curve]
 
     def paint(figure: Figure) -> None:
@@ -49,7 +49,10 @@ def sweep_chart(curve: Sequence[tuple[float, Line]], title: str, name: str) -> s
         axes.grid(axis="y")
         for row, colour in SWEEP.items():
             points = [(weight, line.rows[row].mean) for weight, line in curve if row in line.rows]
-            axes.plot(*zip(*points, strict=True), marker="o", color=COLOURS[colour], label=row)
+            for weight, value in points:
+                axes.plot(weight, value, "o", color=COLOURS[colour], mfc="none" if weight == 0 else COLOURS[colour])
+            rest = [point for point in points if point[0] > 0]
+            axes.plot(*zip(*rest, strict=True), color=COLOURS[colour], label=row)
         axes.axhline(
             curve[0][1].rows["old"].mean, color=COLOURS["ink"], linewidth=1, linestyle=(0, (5, 3)), label="old"
         )

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bict.reports.bench import BenchRecord
 from bict.reports.bench_figures import chain_chart, methods_chart, sweep_chart
-from bict.reports.bench_table import SHARES, grouped, lines, marks, sweep
+from bict.reports.bench_table import COLUMNS, baselines, grouped, lines, marks, reference, served_share, sweep
 from bict.reports.files import write_text
 from bict.reports.page import template
 
@@ -38,11 +38,14 @@ def _section(number: int, data: str, scenario: str, records: Sequence[BenchRecor
             for place, line in enumerate(found)
             for gallery in ("once", "growing")
         ]
+    first = reference(plain).method if plain else ""
     return {
         "title": f"{data}, {scenario}",
-        "lines": [line for line in found if line.served],
-        "marks": marks([record for record in records if "@" not in record.method], plain[0].method) if plain else {},
-        "shares": SHARES,
+        "lines": [(line, served_share(line)) for line in found if line.served],
+        "columns": COLUMNS,
+        "first": first,
+        "base": baselines(plain) if plain else None,
+        "marks": marks([record for record in records if "@" not in record.method], first) if plain else {},
         "commands": sorted({record.command for record in records if record.command}),
         "quick": any(record.quick for record in records),
         "charts": [Markup(chart) for chart in charts],  # noqa: S704 - made and escaped by us

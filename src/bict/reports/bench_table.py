@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,16 @@ from bict.reports.bench import BenchRecord, load_bench_record
 
 SERVED = ("upgraded", "bridged", "merged")
 SHARES = ("recovered_share", "bridged_share", "merged_share")
+COLUMNS = {
+    "backward": "backward",
+    "upgraded": "upgraded",
+    "bridged": "bridged",
+    "merged": "merged",
+    "blended": "blended",
+    "fused": "fused, old kept",
+    "twin": "twin, old kept",
+    "backfill": "own backfill",
+}
 WEIGHTED = re.compile(r"(?P<method>.+)@(?P<weight>[\d.e-]+)")
 
 
@@ -113,20 +123,33 @@ def sweep(found: Sequence[Line]) -> dict[str, list[tuple[float, Line]]]:
     return {method: sorted(points, key=lambda point: point[0]) for method, points in curves.items() if len(points) > 1}
 
 
-def marks(records: Sequence[BenchRecord], reference: str) -> dict[str, str]:
-    """`+` or `-` for each method of one scenario whose served mAP differs from the reference's, else nothing.
+def baselines(found: Sequence[Line]) -> Line:
+    """A line whose old and free new models are those of most methods; a stationary method has its own."""
+    counts = Counter(line.rows["old"].mean for line in found)
+    return max(found, key=lambda line: counts[line.rows["old"].mean])
 
-    By the paired 95 % bootstrap interval over the queries of all seeds that every method has; no correction is made
-    for many comparisons.
+
+def reference(found: Sequence[Line]) -> Line:
+    """The line others are marked against: the best that re-embeds nothing."""
+    return next((line for line in found if line.served != "merged"), found[0])
+
+
+def marks(records: Sequence[BenchRecord], against: str) -> dict[str, str]:
+    """`+` or `-` for each method of one scenario whose served mAP differs from another method's, else nothing.
+
+    By the paired 95 % bootstrap interval over the queries of the seeds that both have. The variance between trainings
+    is not in it, and no correction is made for many comparisons.
     """
-    found = {record.method: {r.seed: r for r in records if r.method == record.method} for record in records}
-    seeds = sorted(set.intersection(*(set(each) for each in found.values())))
-    scores = {
-        method: np.concatenate([served_precision(by_seed[seed]) for seed in seeds])
-        for method, by_seed in found.items()
-        if seeds
-    }
-    return significance_marks(scores, reference) if len(scores) > 1 and reference in scores else {}
+    by_method: dict[str, dict[int, NDArray[np.float64]]] = defaultdict(dict)
+    for record in records:
+        by_method[record.method][record.seed] = served_precision(record)
+    found = {}
+    for method, scores in by_method.items():
+        seeds = sorted({*scores} & {*by_method[against]})
+        if seeds and method != against:
+            both = {name: np.concatenate([by_method[name][seed] for seed in seeds]) for name in (method, against)}
+            found[method] = significance_marks(both, against)[method]
+    return found
 
 
 def served_precision(record: BenchRecord) -> NDArray[np.float64]:
@@ -152,34 +175,30 @@ def markdown(records: Sequence[BenchRecord]) -> str:
 
 def _methods(records: Sequence[BenchRecord]) -> str:
     found = lines(records)
-    marked = marks(records, found[0].method)
-    old, free = (found[0].rows[name] for name in ("old", "free_backfill"))
-    head = [
-        "method",
-        "seeds",
-        "backward",
-        "served",
-        "+ old kept",
-        "backfill",
-        "share",
-        "share, old kept",
-        "negative flips",
-    ]
-    table = [head, ["---"] * len(head)]
+    first, base = reference(found), baselines(found)
+    marked = marks(records, first.method)
+    table = [["method", "seeds", *COLUMNS.values(), "share", "negative flips"]]
+    table.append(["---"] * len(table[0]))
     for line in found:
-        kept = "twin" if "twin" in line.rows else "fused"
-        cells = [
-            line.rows.get("backward"),
-            None if line.served is None else f"{line.rows[line.served]}{marked.get(line.method, '')}",
-            line.rows.get(kept),
-            line.rows.get("backfill"),
-            next((line.metrics[name] for name in SHARES if name in line.metrics), None),
-            line.metrics.get(f"{kept}_share"),
-            line.metrics.get("negative_flip_rate"),
-        ]
-        table.append([f"`{line.method}`", str(len(line.seeds)), *("" if cell is None else str(cell) for cell in cells)])
-    note = f"mAP; old {old}, free new model's backfill {free}; `-`: served mAP below the first line's (paired 95 %)."
+        cells = [line.rows.get(name) for name in COLUMNS]
+        cells += [served_share(line), line.metrics.get("negative_flip_rate")]
+        texts = ["" if cell is None else str(cell) for cell in cells]
+        place = list(COLUMNS).index(line.served or "")
+        texts[place] += marked.get(line.method, "")
+        own = "" if line.rows["old"].mean == base.rows["old"].mean else f" (own old {line.rows['old']})"
+        table.append([f"`{line.method}`{own}", str(len(line.seeds)), *texts])
+    old, free = (base.rows[name] for name in ("old", "free_backfill"))
+    note = (
+        f"mAP; old {old}, free new model's backfill {free}. `-`, `+`: served mAP below or above that of "
+        f"`{first.method}`, paired 95 % bootstrap over the queries of the seeds both have. Blended and fused ask both "
+        "models for each query; merged reads half of the gallery's images."
+    )
     return f"{_pipes(table)}\n\n{note}"
+
+
+def served_share(line: Line) -> Spread | None:
+    """The recovered share of the row that serves new queries."""
+    return next((line.metrics[name] for name in SHARES if name in line.metrics), None)
 
 
 def _weights(curve: Sequence[tuple[float, Line]]) -> str:

@@ -49,7 +49,8 @@ def embed_views(
 ) -> list[NDArray[np.float32]]:
     """Vectors `(views, images, dim)` of each model, of the same pictures; see `embed_pairs`.
 
-    Separate calls with the same seed change each picture in the same way, so models may be embedded one by one.
+    Separate calls with the same seed change each picture in the same way, so models may be embedded one by one; each
+    picture is then drawn at the size of that call's models.
 
     Raises:
         SettingsError: fewer than one view.

@@ -50,7 +50,7 @@ class TrainSettings(BaseModel):
     weight_decay: float = Field(0.05, ge=0, description="of the optimiser")
     warm_up: float = Field(0.15, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     augment: bool = Field(True, description="change the training images at random")
-    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+    seed: int = Field(0, ge=0, lt=2**31, description="of weights, order and augmentation")
 
     @property
     def peak(self) -> float:

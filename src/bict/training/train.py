@@ -68,6 +68,8 @@ def train_model(
         raise DataError(f"training images have {len(classes)} classes, at least 2 are needed")
     if compatible_with is not None:
         _require_parts(settings, compatible_with, target)
+    elif target is not None:
+        raise SettingsError("a target is for training towards an old model: add --compatible-with, or leave it out")
     run = describe_run(images, settings, compatible_with, target)
     with own_randomness(settings.seed):
         if (out / CARD).exists():
@@ -98,17 +100,21 @@ def describe_run(
     images: ImageSet, settings: TrainSettings, old: Model | None, target: Model | None = None
 ) -> dict[str, object]:
     """What decides a training run: settings, data and the older models."""
-    data = {
+    return {
+        "settings": settings.model_dump(),
+        "data": describe_images(images),
+        "compatible_with": None if old is None else old.space.fingerprint[:16],
+        "target": None if target is None else target.space.fingerprint[:16],
+    }
+
+
+def describe_images(images: ImageSet) -> dict[str, object]:
+    """What tells one set of images from another."""
+    return {
         "name": images.name,
         "images": len(images),
         "ids": _digest(images.ids),
         "labels": _digest(images.labels),
-    }
-    return {
-        "settings": settings.model_dump(),
-        "data": data,
-        "compatible_with": None if old is None else old.space.fingerprint[:16],
-        "target": None if target is None else target.space.fingerprint[:16],
     }
 
 

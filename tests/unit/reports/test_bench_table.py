@@ -10,7 +10,7 @@ import pytest
 from bict.errors import RunError
 from bict.reports.bench import BenchRecord, BenchRow, load_bench_record, save_bench_record
 from bict.reports.bench_page import write_bench_report
-from bict.reports.bench_table import Spread, grouped, lines, load_bench_records, markdown, marks, sweep
+from bict.reports.bench_table import Spread, baselines, grouped, lines, load_bench_records, markdown, marks, sweep
 
 
 def row(name: str, value: float) -> BenchRow:
@@ -64,8 +64,17 @@ def test_the_best_served_comes_first_and_what_is_below_it_is_marked():
     some = [record("weak", 0.45), record("strong", 0.55), record("equal", 0.55)]
     found = lines(some)
     assert found[-1].method == "weak"
-    assert marks(some, found[0].method) == {"strong": "", "equal": "", "weak": "-"}
+    assert marks(some, "strong") == {"equal": "", "weak": "-"}
+    assert marks(some, "weak") == {"equal": "+", "strong": "+"}
     assert marks([record("a", 0.5, seed=0), record("b", 0.4, seed=1)], "a") == {}
+
+
+def test_a_method_with_an_old_model_of_its_own_is_no_baseline_for_the_others():
+    some = [record("own", 0.9, old=0.7), record("one", 0.5), record("two", 0.45)]
+    assert baselines(lines(some)).method in ("one", "two")
+    text = markdown(some)
+    assert "`own` (own old 0.700)" in text
+    assert "mAP; old 0.400" in text
 
 
 def test_weights_in_names_are_a_sweep_in_their_order():
@@ -87,7 +96,7 @@ def test_tables_say_every_mean_once_and_chains_by_generation():
         record("influence@3", 0.52),
     ]
     text = markdown([*some, record("influence", 0.5, scenario="sequential", **chain)])
-    assert "| `influence` | 1 | 0.420 | 0.512 |" in text
+    assert "| `influence` | 1 | 0.420 | 0.512 |  |" in text
     assert "weight of influence" in text
     assert "| growing | 2 | 0.200 | 0.200 | 0.200 | 0.200 |" in text
     assert len(grouped(some)) == 1
