@@ -26,7 +26,7 @@ from bict.transforms import Pairs, QueryBridge, Transform, fit_bridge, fit_ladde
 from bict.transforms.ladder import DEFAULT_RUNGS
 from bict.transforms.registry import build_rung
 
-QUICK_WIDTH = 128
+QUICK_NETWORK = {"inner": 128, "epochs": 40}
 
 
 class Workshop:
@@ -119,7 +119,7 @@ class Workshop:
         """
         own = {**(settings or {}), **({} if side is None else {"side_dim": side.space.dim})}
         if self.plan.quick and "inner" in build_rung(rungs[0]).settings():
-            own = {"inner": QUICK_WIDTH, **own}
+            own = {**QUICK_NETWORK, **own}
         chosen = {rungs[0]: own} if own else {}
         parts = [None if each is None else each.space.fingerprint for each in (old, side)]
         key = [*parts, list(rungs), chosen, views or self.plan.views, images, self.plan.seed]
