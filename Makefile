@@ -33,7 +33,7 @@ bench: $(VENV)/.installed  ## the committed figures: Omniglot over three seeds, 
 	$(BIN)/python benchmarks/pgvector_staging.py --json benchmarks/records/pgvector_staging.json
 	$(BIN)/python benchmarks/chaos.py --runs 120 --json benchmarks/records/chaos_lance.json
 	$(BIN)/python benchmarks/chaos.py --store postgresql --runs 100 --json benchmarks/records/chaos_postgresql.json
-	$(BIN)/python benchmarks/chaos.py --store qdrant --runs 20 --json benchmarks/records/chaos_qdrant.json
+	$(BIN)/python benchmarks/chaos.py --store qdrant --runs 100 --json benchmarks/records/chaos_qdrant.json
 
 results: $(VENV)/.installed  ## the bench's tables and figures in docs/results.md, from the records in results/
 	$(BIN)/python benchmarks/results_page.py
