@@ -31,6 +31,7 @@ from bict.experiments.serving import Serving
 from bict.experiments.workshop import Workshop
 from bict.progress import Steps, silent_steps
 from bict.reports.bench import BenchRecord, BenchRow, load_bench_record, save_bench_record
+from bict.reports.bench_table import SERVED
 from bict.training.train import describe_images
 
 PROTOCOL = 1
@@ -105,7 +106,9 @@ def run_method(
         rows=[_row(pair) for pair in pairs.values()],
         metrics=metrics,
         reasons=reasons,
-        average_precision={key: np.round(pair.per_query["map"], 4).tolist() for key, pair in pairs.items()},
+        average_precision={
+            key: np.round(pairs[key].per_query["map"], 4).tolist() for key in ("old", *SERVED) if key in pairs
+        },
         seconds=round(time.perf_counter() - began, 1),
         versions={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         config=config,

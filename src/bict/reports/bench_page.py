@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bict.reports.bench import BenchRecord
 from bict.reports.bench_figures import chain_chart, methods_chart, sweep_chart
-from bict.reports.bench_table import COLUMNS, baselines, grouped, lines, marks, reference, served_share, sweep
+from bict.reports.bench_table import COLUMNS, grouped, lines, marks, reference, served_share, sweep
 from bict.reports.files import write_text
 from bict.reports.page import template
 
@@ -44,7 +44,6 @@ def _section(number: int, data: str, scenario: str, records: Sequence[BenchRecor
         "lines": [(line, served_share(line)) for line in found if line.served],
         "columns": COLUMNS,
         "first": first,
-        "base": baselines(plain) if plain else None,
         "marks": marks([record for record in records if "@" not in record.method], first) if plain else {},
         "commands": sorted({record.command for record in records if record.command}),
         "quick": any(record.quick for record in records),

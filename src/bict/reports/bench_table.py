@@ -20,6 +20,7 @@ from bict.reports.bench import BenchRecord, load_bench_record
 SERVED = ("upgraded", "bridged", "merged")
 SHARES = ("recovered_share", "bridged_share", "merged_share")
 COLUMNS = {
+    "old": "old",
     "backward": "backward",
     "upgraded": "upgraded",
     "bridged": "bridged",
@@ -28,6 +29,7 @@ COLUMNS = {
     "fused": "fused, old kept",
     "twin": "twin, old kept",
     "backfill": "own backfill",
+    "free_backfill": "free backfill",
 }
 WEIGHTED = re.compile(r"(?P<method>.+)@(?P<weight>[\d.e-]+)")
 
@@ -175,7 +177,7 @@ def markdown(records: Sequence[BenchRecord]) -> str:
 
 def _methods(records: Sequence[BenchRecord]) -> str:
     found = lines(records)
-    first, base = reference(found), baselines(found)
+    first = reference(found)
     marked = marks(records, first.method)
     table = [["method", "seeds", *COLUMNS.values(), "share", "negative flips"]]
     table.append(["---"] * len(table[0]))
@@ -185,13 +187,11 @@ def _methods(records: Sequence[BenchRecord]) -> str:
         texts = ["" if cell is None else str(cell) for cell in cells]
         place = list(COLUMNS).index(line.served or "")
         texts[place] += marked.get(line.method, "")
-        own = "" if line.rows["old"].mean == base.rows["old"].mean else f" (own old {line.rows['old']})"
-        table.append([f"`{line.method}`{own}", str(len(line.seeds)), *texts])
-    old, free = (base.rows[name] for name in ("old", "free_backfill"))
+        table.append([f"`{line.method}`", ", ".join(map(str, line.seeds)), *texts])
     note = (
-        f"mAP; old {old}, free new model's backfill {free}. `-`, `+`: served mAP below or above that of "
-        f"`{first.method}`, paired 95 % bootstrap over the queries of the seeds both have. Blended and fused ask both "
-        "models for each query; merged reads half of the gallery's images."
+        f"mAP; compare lines of the same seeds. `-`, `+`: served mAP below or above that of `{first.method}`, paired 95 % "
+        "bootstrap over the queries of the seeds both have. Blended and fused ask both models for each query; merged "
+        "reads half of the gallery's images."
     )
     return f"{_pipes(table)}\n\n{note}"
 

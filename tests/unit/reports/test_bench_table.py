@@ -73,8 +73,8 @@ def test_a_method_with_an_old_model_of_its_own_is_no_baseline_for_the_others():
     some = [record("own", 0.9, old=0.7), record("one", 0.5), record("two", 0.45)]
     assert baselines(lines(some)).method in ("one", "two")
     text = markdown(some)
-    assert "`own` (own old 0.700)" in text
-    assert "mAP; old 0.400" in text
+    assert "| `own` | 0 | 0.700 |" in text
+    assert "| `one` | 0 | 0.400 |" in text
 
 
 def test_weights_in_names_are_a_sweep_in_their_order():
@@ -96,7 +96,7 @@ def test_tables_say_every_mean_once_and_chains_by_generation():
         record("influence@3", 0.52),
     ]
     text = markdown([*some, record("influence", 0.5, scenario="sequential", **chain)])
-    assert "| `influence` | 1 | 0.420 | 0.512 |  |" in text
+    assert "| `influence` | 0 | 0.400 | 0.420 | 0.512 |  |" in text
     assert "weight of influence" in text
     assert "| growing | 2 | 0.200 | 0.200 | 0.200 | 0.200 |" in text
     assert len(grouped(some)) == 1
