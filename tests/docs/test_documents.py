@@ -17,6 +17,7 @@ import yaml
 from bict.cli.main import COMMANDS, build_app
 from bict.losses import BACKWARD_LOSSES, CLASSIFICATION_LOSSES
 from bict.models import BACKBONES, POOLINGS
+from bict.reports.bench_table import lines, load_bench_records
 from bict.training import TrainSettings
 from bict.transforms import RUNGS
 from bict.workflow.train import train
@@ -108,6 +109,15 @@ def test_the_tables_of_the_bench_are_those_of_the_records() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_readme_says_of_the_joint_loss_is_in_the_records() -> None:
+    records = [record for record in load_bench_records(ROOT / "results") if record.scenario == "extended-class"]
+    (joint,) = (line for line in lines(records) if line.method == "joint")
+    text = (ROOT / "README.md").read_text()
+    assert joint.seeds == (0, 1, 2)
+    for name in ("recovered_share", "fused_share"):
+        assert str(joint.metrics[name]) in text, name
 
 
 def test_every_record_of_the_bench_names_its_command_and_no_place() -> None:

@@ -31,10 +31,11 @@ def methods_chart(found: Sequence[Line], name: str) -> str:
             axes.plot(spread.mean, place, "o", color=colour, ms=7)
             if not math.isnan(spread.sd):
                 axes.plot([spread.mean - spread.sd, spread.mean + spread.sd], [place, place], color=colour, lw=2)
-            axes.annotate(score(spread.mean), (spread.mean, place), (8, 0), textcoords="offset points", va="center")
+            end = spread.mean + (0 if math.isnan(spread.sd) else spread.sd)
+            axes.annotate(score(spread.mean), (end, place), (8, 0), textcoords="offset points", va="center")
         for row, style in (("old", (0, (5, 3))), ("free_backfill", (0, (1, 2)))):
             axes.axvline(baselines(drawn).rows[row].mean, color=COLOURS["ink"], linewidth=1, linestyle=style, zorder=0)
-        axes.set_xlabel("mAP, mean and standard deviation over seeds; dashed: old, dotted: free new model's backfill")
+        axes.set_xlabel("mAP, mean and sd over seeds; dashed: old, dotted: free backfill")
 
     told = ", ".join(f"{line.method} {score(line.rows[line.served or ''].mean)}" for line in drawn)
     return draw(name, f"Served mAP: {told}", (WIDTH, 70 + ROW_HEIGHT * len(drawn)), paint)

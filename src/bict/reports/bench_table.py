@@ -189,9 +189,9 @@ def _methods(records: Sequence[BenchRecord]) -> str:
         texts[place] += marked.get(line.method, "")
         table.append([f"`{line.method}`", ", ".join(map(str, line.seeds)), *texts])
     note = (
-        f"mAP; compare lines of the same seeds. `-`, `+`: served mAP below or above that of `{first.method}`, paired 95 % "
-        "bootstrap over the queries of the seeds both have. Blended and fused ask both models for each query; merged "
-        "reads half of the gallery's images."
+        f"mAP; compare lines of the same seeds. `-`, `+`: served mAP below or above that of `{first.method}`, paired "
+        "95 % bootstrap over the queries of the seeds both have. Blended and fused ask both models for each query; "
+        "merged reads half of the gallery's images."
     )
     return f"{_pipes(table)}\n\n{note}"
 
