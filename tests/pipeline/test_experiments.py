@@ -79,7 +79,7 @@ def test_the_page_and_the_table_are_made_from_the_records(out, capsys):
     assert run("experiment", "report", out) == 0
     assert "report.html" in capsys.readouterr().out
     assert "influence" in (out / "report.html").read_text()
-    assert "| `ridge` |" in markdown(load_bench_records(out / "records"))
+    assert "| `ridge` |" in markdown(load_bench_records(out / "quick"))
 
 
 @pytest.mark.parametrize(
