@@ -20,18 +20,18 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from chaos_counts import BAD, Counts, show
 from chaos_places import PLACES, Place
 from chaos_rows import NEW, OLD, Reference, compare, digest, rows_of, vectors_of
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from bict.embeddings import Embeddings
 from bict.errors import BictError, GalleryError, RowsChanged, SpaceError
@@ -42,34 +42,6 @@ ROWS, UNIT_ROWS = 4000, 500
 ASKED_AGAIN = 5
 MOST_TRIES = 5
 GOALS = ("upgrade", "rollback", "finalize")
-
-
-@dataclass
-class Counts:
-    """What happened, and what must not have happened.
-
-    `runs` are those that were killed at least once; `finished_before` were done before their kill came.
-    """
-
-    runs: int = 0
-    finished_before: int = 0
-    kills: int = 0
-    disks_filled: int = 0
-    servers_killed: int = 0
-    writes_meanwhile: int = 0
-    searches: int = 0
-    rollbacks: int = 0
-    finalizes: int = 0
-    rows_lost: int = 0
-    rows_wrong: int = 0
-    payload_changed: int = 0
-    searches_failed: int = 0
-    rollbacks_wrong: int = 0
-    unfinished: int = 0
-    killed_in: dict[str, int] = field(default_factory=dict)
-
-
-BAD = ("rows_lost", "rows_wrong", "payload_changed", "searches_failed", "rollbacks_wrong", "unfinished")
 
 
 # --- the process that is killed -------------------------------------------------------------------------------------
@@ -349,15 +321,6 @@ def calibrate(place: Place, pause: float) -> float:
     return taken
 
 
-def show(counts: Counts, store: str, length: float) -> None:
-    table = Table("", "count", title=f"{store}: {ROWS:,} rows, an undisturbed upgrade takes {length:.1f} s")
-    for name, value in asdict(counts).items():
-        if name != "killed_in":
-            table.add_row(name.replace("_", " "), f"{value:,}", style="bold" if name in BAD else "")
-    Console().print(table)
-    Console().print("killed after: " + ", ".join(f"{name} {number}" for name, number in counts.killed_in.items()))
-
-
 def main(
     *,
     store: Annotated[str, typer.Option(help=f"One of {', '.join(PLACES)}.")] = "lance",
@@ -384,7 +347,7 @@ def main(
                 break
             Run(place, number, counts, problems, length, pause).carry_out()
             progress.update(task, completed=counts.runs)
-    show(counts, store, length)
+    show(counts, f"{store}: {ROWS:,} rows, an undisturbed upgrade takes {length:.1f} s")
     for problem in problems[:20]:
         Console().print(problem, style="red")
     if json_file:

@@ -30,8 +30,9 @@ from bict.experiments.sequential import Chain
 from bict.experiments.serving import Serving
 from bict.experiments.workshop import Workshop
 from bict.progress import Steps, silent_steps
-from bict.reports.bench import BenchRecord, BenchRow, load_bench_record, save_bench_record
+from bict.reports.bench import BenchRecord, load_bench_record, save_bench_record
 from bict.reports.bench_table import SERVED
+from bict.reports.record import Pairing
 from bict.training.train import describe_images
 
 PROTOCOL = 1
@@ -39,15 +40,8 @@ PROTOCOL = 1
 KEYS = ("map", "recall@1", "recall@10")
 PACKAGES = ("bict", "torch", "timm", "pytorch-metric-learning", "accelerate", "numpy")
 Outcome = tuple[dict[str, PairResult], dict[str, float | None], dict[str, str]]
-SHARES = {
-    "upgraded": "recovered_share",
-    "bridged": "bridged_share",
-    "merged": "merged_share",
-    "blended": "blended_share",
-    "fused": "fused_share",
-    "twin": "twin_share",
-}
-"""Rows that serve new queries, in the order of which one flips are counted for, and their recovered shares."""
+SHARES = {**SERVED, "blended": "blended_share", "fused": "fused_share", "twin": "twin_share"}
+"""Rows that answer new queries, and their recovered shares."""
 
 
 def require_fitting(name: str, scenario: str) -> None:
@@ -157,7 +151,7 @@ def measure(pairs: dict[str, PairResult]) -> tuple[dict[str, float | None], dict
         values["p_1"] = p_1(values["p_up"].value, values["p_comp"].value)
     metrics: dict[str, float | None] = {name: value.value for name, value in values.items()}
     reasons = {name: value.reason for name, value in values.items() if value.reason}
-    served = next(name for name in SHARES if name in pairs)
+    served = next(name for name in SERVED if name in pairs)
     flips = flip_rates(pairs["old"].per_query["recall@1"], pairs[served].per_query["recall@1"])
     metrics |= {
         "negative_flip_rate": flips.negative,
@@ -167,7 +161,7 @@ def measure(pairs: dict[str, PairResult]) -> tuple[dict[str, float | None], dict
     return metrics, reasons
 
 
-def _row(pair: PairResult) -> BenchRow:
+def _row(pair: PairResult) -> Pairing:
     values: dict[str, Any] = {key: pair.scores[key] for key in KEYS}
     values |= {f"{key}_interval": pair.intervals[key] for key in KEYS}
-    return BenchRow.model_validate({"name": pair.name, "query": pair.query, "gallery": pair.gallery, **values})
+    return Pairing.model_validate({"name": pair.name, "query": pair.query, "gallery": pair.gallery, **values})

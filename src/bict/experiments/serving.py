@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from bict.embeddings import Embeddings, normalise
 from bict.evaluation import (
@@ -26,6 +27,7 @@ from bict.evaluation import (
 from bict.experiments.methods import Method
 from bict.experiments.scenarios import ScenarioPlan
 from bict.experiments.workshop import Workshop
+from bict.losses import fit_dim
 from bict.models import Model
 from bict.spaces import Space, compare
 from bict.training import TrainSettings
@@ -191,10 +193,7 @@ def as_seen(old: Embeddings, new: Space, *, declared: bool = True) -> Embeddings
     if declared and old.space.dim == new.dim:
         compare(new, old.space)
         return old
-    width = min(old.space.dim, new.dim)
-    vectors = np.zeros((len(old), new.dim), np.float32)
-    vectors[:, :width] = old.vectors[:, :width]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = fit_dim(torch.tensor(old.vectors), new.dim).numpy()
     return Embeddings(old.ids, vectors, new, old.labels)
 
 

@@ -8,32 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from bict.reports.files import load_model, save_model
-from bict.reports.record import Defined, Interval, Measured
+from bict.reports.record import Defined, Measured, Pairing
 
 SCHEMA: Literal[1] = 1
-
-
-class BenchRow(BaseModel):
-    """One pairing of queries with a gallery; intervals are 95 % bootstrap over queries."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        validate_by_name=True,
-        validate_by_alias=True,
-        alias_generator=lambda name: name.replace("_at_", "@"),
-    )
-
-    name: str
-    query: str
-    gallery: str
-    map: Measured
-    recall_at_1: Measured
-    recall_at_10: Measured
-    map_interval: Interval
-    recall_at_1_interval: Interval
-    recall_at_10_interval: Interval
-    note: str = ""
 
 
 class BenchRecord(BaseModel):
@@ -54,7 +31,7 @@ class BenchRecord(BaseModel):
     data: str
     seed: int
     quick: bool
-    rows: list[BenchRow]
+    rows: list[Pairing]
     metrics: dict[str, Defined]
     reasons: dict[str, str] = {}
     average_precision: dict[str, list[Measured]]
@@ -63,7 +40,7 @@ class BenchRecord(BaseModel):
     config: dict[str, JsonValue]
 
     @property
-    def by_name(self) -> dict[str, BenchRow]:
+    def by_name(self) -> dict[str, Pairing]:
         """The rows by their name, in order."""
         return {row.name: row for row in self.rows}
 

@@ -17,8 +17,8 @@ from bict.errors import RunError
 from bict.evaluation import significance_marks
 from bict.reports.bench import BenchRecord, load_bench_record
 
-SERVED = ("upgraded", "bridged", "merged")
-SHARES = ("recovered_share", "bridged_share", "merged_share")
+SERVED = {"upgraded": "recovered_share", "bridged": "bridged_share", "merged": "merged_share"}
+"""The rows that serve new queries after an upgrade, one of them in every record, and the metric that is their share."""
 COLUMNS = {
     "old": "old",
     "backward": "backward",
@@ -198,7 +198,7 @@ def _methods(records: Sequence[BenchRecord]) -> str:
 
 def served_share(line: Line) -> Spread | None:
     """The recovered share of the row that serves new queries."""
-    return next((line.metrics[name] for name in SHARES if name in line.metrics), None)
+    return next((line.metrics[name] for name in SERVED.values() if name in line.metrics), None)
 
 
 def _weights(curve: Sequence[tuple[float, Line]]) -> str:

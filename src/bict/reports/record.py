@@ -54,10 +54,10 @@ class _Part(BaseModel):
     )
 
 
-class Row(_Part):
-    """One pairing of a query space with a gallery space; intervals are 95 % bootstrap over queries, `(low, high)`."""
+class Pairing(_Part):
+    """Queries of one space against a gallery of one; intervals are 95 % bootstrap over queries, `(low, high)`."""
 
-    name: RowName
+    name: str
     query: str
     gallery: str
     map: Measured
@@ -67,6 +67,12 @@ class Row(_Part):
     recall_at_1_interval: Interval
     recall_at_10_interval: Interval
     note: str = ""
+
+
+class Row(Pairing):
+    """A pairing that every upgrade is judged by."""
+
+    name: RowName
 
 
 class Epoch(_Part):

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from bict.errors import RunError
-from bict.reports.bench import BenchRecord, BenchRow, load_bench_record, save_bench_record
+from bict.reports.bench import BenchRecord, load_bench_record, save_bench_record
 from bict.reports.bench_page import write_bench_report
 from bict.reports.bench_table import Spread, baselines, grouped, lines, load_bench_records, markdown, marks, sweep
+from bict.reports.record import Pairing
 
 
-def row(name: str, value: float) -> BenchRow:
+def row(name: str, value: float) -> Pairing:
     scores = {"map": value, "recall_at_1": value, "recall_at_10": value}
     bounds = {f"{key}_interval": (value - 0.01, value + 0.01) for key in scores}
-    return BenchRow(name=name, query="q", gallery="g", **scores, **bounds)
+    return Pairing(name=name, query="q", gallery="g", **scores, **bounds)
 
 
 def record(
