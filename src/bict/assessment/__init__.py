@@ -1,0 +1,1 @@
+"""Two files of vectors to a verdict: whether an upgrade without re-embedding is worth it."""
