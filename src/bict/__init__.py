@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bict.spaces import Space
     from bict.training import TrainSettings
     from bict.transforms import Transform
+    from bict.workflow.assess import assess
     from bict.workflow.embed import embed
     from bict.workflow.evaluate import evaluate
     from bict.workflow.fit import fit
@@ -35,6 +36,7 @@ __all__ = [
     "Space",
     "TrainSettings",
     "Transform",
+    "assess",
     "demo",
     "embed",
     "evaluate",

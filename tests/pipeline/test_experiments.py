@@ -35,7 +35,7 @@ def test_every_method_runs_and_says_what_it_measured(out, capsys):
         assert {"old", "free_backfill"} < set(rows), name
         assert all(0 < value <= 1 for value in rows.values()), name
         assert record["schema"] == 1
-        assert (record["scenario"], record["data"], record["seed"]) == ("extended-class", "glyphs", 0)
+        assert (record["scenario"], record["data"], record["seed"]) == ("extended-class", "glyphs-16", 0)
     alike = {
         name: {row["name"]: row["map"] for row in records[name]["rows"]} for name in ("influence", "ridge", "slerp")
     }

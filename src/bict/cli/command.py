@@ -104,6 +104,7 @@ def summary(function: Function) -> str:
 def _parameters(function: Function, hints: dict[str, Any]) -> list[inspect.Parameter]:
     helps = _argument_texts(function)
     found: list[inspect.Parameter] = []
+    hints = {name: _typeable(hint) for name, hint in hints.items()}
     for name, parameter in inspect.signature(function).parameters.items():
         if name in HIDDEN:
             continue
@@ -115,6 +116,12 @@ def _parameters(function: Function, hints: dict[str, Any]) -> list[inspect.Param
         else:
             found.append(_argument(name, hints[name], parameter.default, helps.get(name, "")))
     return found
+
+
+def _typeable(hint: Any) -> Any:  # noqa: ANN401
+    """Of a path or what a program holds in memory, such as `Path | Embeddings`, the path."""
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return Path if len(kinds) > 1 and Path in kinds else hint
 
 
 def _field_option(name: str, info: Any) -> inspect.Parameter:  # noqa: ANN401

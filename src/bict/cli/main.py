@@ -48,6 +48,15 @@ COMMANDS = {
         "Images to a gallery of vectors, or to a file.",
         ("bict embed old photos:gallery --to gallery", "bict embed new photos:query --to queries.parquet"),
     ),
+    "assess": Entry(
+        "bict.workflow.assess",
+        "Two files of vectors to a verdict; writes to no gallery.",
+        (
+            "bict assess --old old.parquet --new new.parquet",
+            "bict assess --old old.npz --new new.npz --min-recovered 0.4 --max-negative-flips 0.05",
+            "bict assess --old old.parquet --new new.parquet --threshold 0.62",
+        ),
+    ),
     "fit": Entry(
         "bict.workflow.fit",
         "Two models to a forward transform.",

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bict.cli.show_assessment import assess  # noqa: F401  (found here by the name of its command)
+
 if TYPE_CHECKING:
     from bict.evaluation import PairResult
     from bict.experiments.experiment import Known

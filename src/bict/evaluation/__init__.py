@@ -24,7 +24,7 @@ from bict.evaluation.flips import Flips, flip_rates
 from bict.evaluation.landmarks import LandmarkScore, RevisitedTruth, landmark_scores, revisited_scores
 from bict.evaluation.metrics import average_precision, average_precision_at, mean, recall_at
 from bict.evaluation.mixing import fused, rank_merged
-from bict.evaluation.ranking import PositiveRanks, nearest, positive_ranks
+from bict.evaluation.ranking import Listed, PositiveRanks, nearest, positive_ranks
 from bict.evaluation.significance import (
     PairedDifference,
     bootstrap_interval,
@@ -42,6 +42,7 @@ __all__ = [
     "Flips",
     "ForwardCriterion",
     "LandmarkScore",
+    "Listed",
     "PairResult",
     "PairedDifference",
     "PositiveRanks",

@@ -52,17 +52,66 @@ class PositiveRanks:
         return np.diff(self.offsets)
 
 
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Relevance by a list: the gallery rows that each query should find.
+
+    Attributes:
+        rows: `(pairs,)` gallery rows, query after query.
+        offsets: `(queries + 1,)`; those of query `i` are `rows[offsets[i]:offsets[i + 1]]`.
+    """
+
+    rows: Int
+    offsets: Int
+
+    @property
+    def most(self) -> int:
+        """The largest number of relevant rows of a query."""
+        return int(np.diff(self.offsets).max(initial=0))
+
+    def block(self, queries: slice, tile: slice) -> NDArray[np.bool_]:
+        """`(queries, tile)`: whether a gallery row of the tile is relevant."""
+        inside = slice(self.offsets[queries.start], self.offsets[queries.stop])
+        rows, counts = self.rows[inside], np.diff(self.offsets[queries.start : queries.stop + 1])
+        owners = np.repeat(np.arange(len(counts)), counts)
+        here = (tile.start <= rows) & (rows < tile.stop)
+        found = np.zeros((len(counts), tile.stop - tile.start), np.bool_)
+        found[owners[here], rows[here] - tile.start] = True
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """Relevance by an equal label."""
+
+    wanted: Int
+    classes: Int
+
+    @property
+    def most(self) -> int:
+        return int(np.bincount(self.classes).max())
+
+    def block(self, queries: slice, tile: slice) -> NDArray[np.bool_]:
+        return np.asarray(self.wanted[queries, None] == self.classes[None, tile])
+
+
 def positive_ranks(
-    query: Embeddings, gallery: Embeddings, *, exclude_self: bool = True, memory_mb: int = 256
+    query: Embeddings,
+    gallery: Embeddings,
+    *,
+    relevant: Listed | None = None,
+    exclude_self: bool = True,
+    memory_mb: int = 256,
 ) -> PositiveRanks:
-    """Rank all gallery rows for each query, and keep the ranks of the rows with the query's label.
+    """Rank all gallery rows for each query, and keep the ranks of the relevant ones: those with the query's label.
 
     Similarity is that of the gallery's space: cosine, dot, or negative squared L2; where both spaces are normalised,
     the dot product. Ties: the lower gallery row ranks first.
 
     Args:
-        query: `(queries, dim)` with labels.
-        gallery: `(gallery, dim)` with labels.
+        query: `(queries, dim)`, with labels unless the relevant rows are listed.
+        gallery: `(gallery, dim)`, the same.
+        relevant: the relevant rows of each query, in the place of labels; its own row never counts.
         exclude_self: take the gallery row that has the query's own id out of the query's ranking.
         memory_mb: bound on the ranked block, in MiB; a working tile of some MiB comes on top.
 
@@ -72,11 +121,10 @@ def positive_ranks(
         SettingsError: memory_mb does not hold one query.
     """
     own = own_rows(query, gallery, exclude_self)
-    wanted, classes = class_codes(query, gallery)
-    most = int(np.bincount(classes).max())
+    relevance = relevant or _Labelled(*class_codes(query, gallery))
     values, counts = [], []
-    for rows in _blocks(query, gallery, most, memory_mb):
-        keys = _keys(query, gallery, rows, own, (wanted, classes))
+    for rows in _blocks(query, gallery, relevance.most, memory_mb):
+        keys = _keys(query, gallery, rows, own, relevance)
         keys.sort(axis=1)
         keys &= 1
         hits = np.flatnonzero(keys)
@@ -172,7 +220,7 @@ def _blocks(query: Embeddings, gallery: Embeddings, kept: int, memory_mb: int) -
 
 
 def _keys(
-    query: Embeddings, gallery: Embeddings, rows: slice, own: Int, relevance: tuple[Int, Int] | None = None
+    query: Embeddings, gallery: Embeddings, rows: slice, own: Int, relevance: Listed | _Labelled | None = None
 ) -> Int:
     """`(block, gallery)` sort keys of the queries in `rows`, unsorted."""
     similarity = Similarity.between(query.space, gallery.space)
@@ -183,9 +231,8 @@ def _keys(
         tile = slice(start, min(start + width, len(gallery)))
         key = _encode(similarity.table(left, similarity.coordinates(gallery.vectors[tile])))
         key |= np.arange(tile.start, tile.stop) << 1
-        if relevance:
-            wanted, classes = relevance
-            key |= wanted[rows, None] == classes[None, tile]
+        if relevance is not None:
+            key |= relevance.block(rows, tile)
         keys[:, tile] = key
     inside = np.flatnonzero(own[rows] >= 0)
     keys[inside, own[rows][inside]] = LAST

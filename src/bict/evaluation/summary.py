@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bict.embeddings import Embeddings
 from bict.errors import DataError
 from bict.evaluation.metrics import NoPositives, average_precision, average_precision_at, mean, recall_at
-from bict.evaluation.ranking import positive_ranks
+from bict.evaluation.ranking import Listed, positive_ranks
 from bict.evaluation.significance import bootstrap_interval
 
 
@@ -43,6 +43,7 @@ def evaluate_pair(
     name: str,
     query_name: str,
     gallery_name: str,
+    relevant: Listed | None = None,
     ks: Sequence[int] = (1, 10),
     no_positives: NoPositives = "skip",
     exclude_self: bool = True,
@@ -52,11 +53,12 @@ def evaluate_pair(
     """Search the gallery with every query, and score the rankings.
 
     Args:
-        query: `(queries, dim)` with labels.
-        gallery: `(gallery, dim)` with labels.
+        query: `(queries, dim)`, with labels unless the relevant rows are listed.
+        gallery: `(gallery, dim)`, the same.
         name: of the pair, such as "cross-test".
         query_name: of the query side, such as "new".
         gallery_name: of the gallery side, such as "old".
+        relevant: the relevant rows of each query, in the place of labels.
         ks: a recall@k for each.
         no_positives: what a query without a relevant gallery row gets.
         exclude_self: take the gallery row that has the query's own id out of the query's ranking.
@@ -69,7 +71,7 @@ def evaluate_pair(
         VectorError: an empty side, a side without labels, or ids of different types.
         SettingsError: a k below 1, or memory_mb does not hold one query.
     """
-    ranks = positive_ranks(query, gallery, exclude_self=exclude_self, memory_mb=memory_mb)
+    ranks = positive_ranks(query, gallery, relevant=relevant, exclude_self=exclude_self, memory_mb=memory_mb)
     if not len(ranks.values):
         found = f"none of {len(query)} queries has a relevant row among {len(gallery)} gallery rows"
         raise DataError(f"{name}: {found}: check that both sides use the same labels")

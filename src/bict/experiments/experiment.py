@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,7 @@ def report(directory: Path = Path("runs/experiments"), *, out: Path | None = Non
 
 
 def some_classes(images: ImageSet, count: int) -> ImageSet:
-    """The images of `count` classes drawn evenly over the sorted names; all for 0.
+    """The images of `count` classes drawn evenly over the sorted names, under a name that says so; all for 0.
 
     Raises:
         DataError: fewer than 8, which cannot be split into training and evaluation.
@@ -120,7 +120,8 @@ def some_classes(images: ImageSet, count: int) -> ImageSet:
     if count >= len(names):
         return images
     chosen = names[np.linspace(0, len(names) - 1, count).round().astype(int)]
-    return images.take(np.flatnonzero(np.isin(images.labels, chosen)))
+    some = images.take(np.flatnonzero(np.isin(images.labels, chosen)))
+    return replace(some, name=f"{images.name}-{count}")
 
 
 def _defaults(scenario: str, quick: bool) -> list[str]:

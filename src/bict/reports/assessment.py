@@ -23,7 +23,10 @@ class _Part(BaseModel):
 
 
 class Estimate(_Part):
-    """A number with its 95 % bootstrap interval over queries, `(low, high)`; NaN, and null in the file, if unknown."""
+    """A number with its 95 % bootstrap interval, `(low, high)`; NaN, and null in the file, if unknown.
+
+    Drawn again are classes, or queries where there are no labels.
+    """
 
     value: Measured
     interval: Interval
@@ -32,8 +35,10 @@ class Estimate(_Part):
 class Candidate(_Part):
     """One way to serve, fitted on the fit part, chosen by the choose part and reported on the judge part.
 
+    Before it is reported, the best of each kind is fitted again on both other parts.
+
     Attributes:
-        name: such as "ridge", "bridge-mlp", "fused-ridge", "head"; "old" and "backfill" are the two ends.
+        name: such as "ridge", "bridge-mlp" or "fused-ridge"; "old" and "backfill" are the two ends.
         kind: `old` and `backfill` serve with one model; `upgrade` rewrites the gallery, `bridge` maps the queries,
             `fuse` does the first and asks both models.
         choice: its score on the choose part; NaN where it was not fitted.
@@ -44,6 +49,8 @@ class Candidate(_Part):
         recovered_share: `gain / (map of backfill - map of old)`, both means over the same queries.
         negative_flip_rate: share of queries with a relevant first hit in the old system and none here.
         positive_flip_rate: the other way round.
+        score_gap: Kolmogorov-Smirnov statistic between its scores of items that do not match and those of old: near 0 a
+            match threshold stays as it is, else it has to be carried over.
         worst_group: class, or without labels cluster, that loses most against old; empty where none can be told.
         worst_change: its change of mean average precision.
         seconds: time of the fit.
@@ -60,6 +67,7 @@ class Candidate(_Part):
     recovered_share: Estimate | None = None
     negative_flip_rate: Estimate | None = None
     positive_flip_rate: Estimate | None = None
+    score_gap: Measured = float("nan")
     worst_group: str = ""
     worst_change: Measured = float("nan")
     seconds: float = 0.0

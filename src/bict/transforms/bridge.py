@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,15 @@ class QueryBridge(Directed):
     takes: ClassVar[str] = "new queries"
 
 
-def fit_bridge(pairs: Pairs, new_space: Space, old_space: Space, *, form: str, seed: int = 0) -> QueryBridge:
+def fit_bridge(
+    pairs: Pairs,
+    new_space: Space,
+    old_space: Space,
+    *,
+    form: str,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> QueryBridge:
     """The bridge of one of the forms of `BRIDGES`, fitted on every view of the pairs.
 
     Args:
@@ -50,6 +59,7 @@ def fit_bridge(pairs: Pairs, new_space: Space, old_space: Space, *, form: str, s
         new_space: space of the new vectors, which the bridge takes.
         old_space: space of the old vectors, which it gives.
         form: one of `BRIDGES`.
+        settings: of the form, over its defaults.
         seed: of what the form draws.
 
     Raises:
@@ -60,7 +70,7 @@ def fit_bridge(pairs: Pairs, new_space: Space, old_space: Space, *, form: str, s
     if form not in BRIDGES:
         raise UnknownName("bridge", form, BRIDGES)
     pairs.require_spaces(old_space, new_space)
-    rung = build_rung(BRIDGES[form].name, seed=seed).fit(pairs.exchanged())
+    rung = build_rung(BRIDGES[form].name, settings, seed=seed).fit(pairs.exchanged())
     return QueryBridge(rung, new_space, old_space, data_hash=pairs.digest())
 
 

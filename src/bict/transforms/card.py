@@ -21,8 +21,8 @@ class RungScore(BaseModel):
 
     Attributes:
         name: of the rung.
-        map: mean average precision, query = new vectors, gallery = psi(old vectors); None where the pairs have no
-            labels or the rung was skipped.
+        map: mean average precision, query = new vectors, gallery = psi(old vectors); None where it was not measured.
+            To be found are items of the query's label, or under `neighbour_map` the new model's own ten nearest.
         map_interval: 95 % bootstrap interval of `map` over queries.
         neighbour_recall: share of the new model's own nearest neighbours found; in the place of `map` without labels.
         neighbour_recall_interval: 95 % bootstrap interval of it.
@@ -63,7 +63,7 @@ class Ladder(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     chosen: str
-    measure: Literal["map", "neighbour_recall"]
+    measure: Literal["map", "neighbour_map", "neighbour_recall"]
     pairs: int
     views: int
     held_out_classes: int | None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bict.embeddings import Embeddings, normalise
 from bict.errors import SettingsError, SpaceError, VectorError
-from bict.evaluation.ranking import PositiveRanks, nearest, positive_ranks
+from bict.evaluation.ranking import Listed, PositiveRanks, nearest, positive_ranks
 from bict.spaces import Space
 
 DOT = {"metric": "dot", "normalised": False}
@@ -105,6 +105,24 @@ def test_agrees_with_slow_reference(metric, grid):
         assert as_lists(positive_ranks(query, gallery)) == slow_ranks(query, gallery)
         rows, _ = nearest(query, gallery, 40)
         assert rows.tolist() == slow_order(query, gallery)
+
+
+@pytest.mark.parametrize("memory_mb", [1, 256])
+def test_listed_rows_rank_as_labelled_ones(memory_mb, monkeypatch):
+    monkeypatch.setattr("bict.evaluation.ranking.TILE", 32)
+    query, gallery = random_pair(3, queries=30, gallery=50, dim=4, classes=7)
+    rows = [np.flatnonzero(gallery.labels == label) for label in query.labels]
+    listed = Listed(np.concatenate(rows), np.concatenate([[0], np.cumsum([len(found) for found in rows])]))
+    expected = as_lists(positive_ranks(query, gallery))
+    unlabelled = [Embeddings(side.ids, side.vectors, side.space) for side in (query, gallery)]
+    assert as_lists(positive_ranks(*unlabelled, relevant=listed, memory_mb=memory_mb)) == expected
+
+
+def test_listed_rows_leave_the_own_row_and_empty_lists_out():
+    gallery = embeddings([[1, 0], [0.5, 1], [0, 1]], **DOT)
+    query = embeddings([[1, 0], [0, 1]], **DOT)  # ids 0 and 1: rows of the gallery
+    ranks = positive_ranks(query, gallery, relevant=Listed(np.array([0, 2]), np.array([0, 2, 2])))
+    assert as_lists(ranks) == [[2], []]  # row 0 is the query itself; of rows 1, 2 row 2 comes last
 
 
 def test_normalised_l2_space_reports_dot_products():

@@ -1,0 +1,156 @@
+"""The verdict: which way to serve is worth it, and the numbers that decide it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bict.reports import numbers
+from bict.reports.assessment import Answer, Candidate, CurvePoint, Estimate, Measure
+
+CLEARLY_ADDS = 0.1
+"""Least part of the way from upgraded to backfill that keeping the old vectors must add: it doubles what is stored and
+asks two models for every query."""
+MOST_DOUBLINGS = 6
+"""Farther than this many doublings of the pairs a learning curve is not continued."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the verdict is made from; every gain is of mean average precision, with its paired interval.
+
+    Attributes:
+        measure: where relevance comes from; under the new model's own neighbours the new model cannot lose.
+        old: the old model on both sides.
+        backfill: the new model on both sides; its gain says whether the new model is better here.
+        upgrade: the best transform of the choose part; None where none could be fitted.
+        bridge: the best bridge of the choose part, the same.
+        fuse: upgrade and old vectors together, or None.
+        bridge_over_upgrade: gain of the bridge over the upgrade, or None.
+        fuse_over_upgrade: gain of both vectors over the upgrade alone, or None.
+    """
+
+    measure: Measure
+    old: Candidate
+    backfill: Candidate
+    upgrade: Candidate | None
+    bridge: Candidate | None
+    fuse: Candidate | None
+    bridge_over_upgrade: Estimate | None
+    fuse_over_upgrade: Estimate | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer, the way it chose, and a sentence for each number that decided."""
+
+    verdict: Answer
+    chosen: str
+    reasons: list[str]
+
+
+def decide(facts: Facts) -> Decision:
+    """Above zero means above zero with the whole interval.
+
+    `stay`: the new model is not better. Else `upgrade` or `bridge`: the way whose gain over old is above zero, the
+    bridge only where the upgrade's is not or where it is better than the upgrade. `fuse`: the upgrade wins, and both
+    vectors add to it. Else `re-embed`.
+    """
+    reasons = [_better(facts)]
+    if facts.measure != "new model's neighbours" and not above_zero(facts.backfill.gain):
+        return Decision("stay", "old", reasons)
+    upgrade, bridge = facts.upgrade, facts.bridge
+    reasons += [_gain(one) for one in (upgrade, bridge) if one is not None]
+    upgrades, bridges = (one is not None and above_zero(one.gain) for one in (upgrade, bridge))
+    if bridge is not None and bridges and (not upgrades or above_zero(facts.bridge_over_upgrade)):
+        if upgrades:
+            reasons.append(f"{bridge.name} beats the upgrade by {signed(facts.bridge_over_upgrade)} mAP.")
+        return Decision("bridge", bridge.name, reasons)
+    if upgrade is None or not upgrades:
+        reasons.append(f"No transform carries the difference: embedding again would give {value(facts.backfill.map)}.")
+        if facts.fuse is not None and above_zero(facts.fuse.gain):
+            reasons.append(
+                f"Only asking both models, with old and upgraded vectors kept, beats the old model: {facts.fuse.name}, "
+                f"{signed(facts.fuse.gain)} mAP."
+            )
+        return Decision("re-embed", "backfill", reasons)
+    if facts.fuse is not None and _clearly_adds(facts, upgrade):
+        reasons.append(
+            f"Keeping the old vectors beside and asking both models adds {signed(facts.fuse_over_upgrade)} mAP."
+        )
+        return Decision("fuse", facts.fuse.name, reasons)
+    reasons.append(f"Embedding the gallery again would give {value(facts.backfill.map)}.")
+    return Decision("upgrade", upgrade.name, reasons)
+
+
+def more_pairs(curve: Sequence[CurvePoint], decision: Decision) -> str:
+    """What more pairs would change, from the last doubling of the learning curve; empty without a curve.
+
+    The gain is taken to grow by as much with each further doubling, which flatters: real curves flatten.
+    """
+    if len(curve) < 2:
+        return ""
+    before, last = curve[-2], curve[-1]
+    doublings = math.log2(last.pairs / before.pairs)
+    slope = (last.gain.value - before.gain.value) / doublings
+    said = f"From {before.pairs:,} to {last.pairs:,} pairs the gain went from {numbers.signed(before.gain.value)} to "
+    said += f"{numbers.signed(last.gain.value)} mAP"
+    if decision.verdict not in ("re-embed", "stay"):
+        return f"{said}: {'more pairs would help' if slope > 0.002 else 'more pairs would change little'}."
+    missing = -last.gain.interval[0]
+    if decision.verdict == "stay":
+        return ""
+    needed = missing / slope if slope > 0 else math.inf
+    if needed > MOST_DOUBLINGS:
+        return f"{said}: more pairs alone would not change the verdict."
+    return f"{said}: about {round(last.pairs * 2**needed, -2):,.0f} pairs might change the verdict."
+
+
+def above_zero(estimate: Estimate | None) -> bool:
+    """Whether the whole interval is."""
+    return estimate is not None and estimate.interval[0] > 0
+
+
+def value(estimate: Estimate | None) -> str:
+    """Three digits and the interval."""
+    return numbers.MISSING if estimate is None else _with_interval(estimate, numbers.score)
+
+
+def signed(estimate: Estimate | None) -> str:
+    """Three digits with their sign, and the interval."""
+    return numbers.MISSING if estimate is None else _with_interval(estimate, numbers.signed)
+
+
+def _with_interval(estimate: Estimate, digits: Callable[[float], str]) -> str:
+    low, high = map(digits, estimate.interval)
+    return f"{digits(estimate.value)} ({low} to {high})"
+
+
+def _better(facts: Facts) -> str:
+    if facts.measure == "new model's neighbours":
+        return (
+            "Without labels the new model's own neighbours are taken for right, so nothing here shows that it is the "
+            "better model."
+        )
+    gain = facts.backfill.gain
+    said = f"The new model gives {value(facts.backfill.map)} mAP where the old one gives {value(facts.old.map)}"
+    if above_zero(gain):
+        return f"{said}: better by {signed(gain)}."
+    if gain is not None and gain.interval[1] < 0:
+        return f"{said}: worse by {signed(gain)}; were the two files exchanged?"
+    return f"{said}: a difference of {signed(gain)}, which may be none."
+
+
+def _gain(one: Candidate) -> str:
+    way = "Queries mapped by" if one.kind == "bridge" else "Vectors upgraded by"
+    verb = "beat" if above_zero(one.gain) else "do not clearly beat"
+    return f"{way} {one.name} {verb} the old model: {value(one.map)} mAP, {signed(one.gain)}."
+
+
+def _clearly_adds(facts: Facts, upgrade: Candidate) -> bool:
+    if not above_zero(facts.fuse_over_upgrade) or facts.fuse_over_upgrade is None:
+        return False
+    if upgrade.map is None or facts.backfill.map is None:
+        return False
+    return facts.fuse_over_upgrade.value >= CLEARLY_ADDS * (facts.backfill.map.value - upgrade.map.value)
