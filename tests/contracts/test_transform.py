@@ -16,6 +16,7 @@ SETTINGS = {
     "mlp": {"epochs": 3, "hidden": 16, "batch": 32, "dropout": 0.1, "noise": 0.1},
     "fct": {"epochs": 4, "inner": 16, "batch": 32, "side_dim": 1},
     "fastfill": {"epochs": 4, "inner": 16, "batch": 32},
+    "head": {"epochs": 3, "hidden": 16, "batch": 32},
 }
 DIMS = [(6, 6), (4, 9), (9, 4)]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bict.assessment.candidates import BACKFILL, OLD, Way, candidates
+from bict.assessment.confidence import confidence_curve
 from bict.assessment.decision import Decision, Facts, decide, more_pairs
-from bict.assessment.fit import with_classes
+from bict.assessment.fit import learn_errors, with_classes
 from bict.assessment.pairing import PairedVectors
 from bict.assessment.preflight import gram_agreement
 from bict.assessment.relevance import RelevancePairs
@@ -76,7 +77,7 @@ def assess_pairs(
         curve=curve,
         preflight=preflight,
         threshold=_threshold(trial, judged, best, threshold),
-        confidence=None,
+        confidence=_confidence(trial, choice, best),
         measure=trial.judging.measure,
         counts=_counts(trial),
         timing=trial.timing,
@@ -143,6 +144,25 @@ def _threshold(trial: Trial, judged: Judged, best: Way | None, threshold: float 
     return carry_threshold(
         threshold, old=rows.old, upgraded=judged.fitted[best].apply(rows.old), new=rows.new, seed=trial.seed
     )
+
+
+def _confidence(trial: Trial, choice: Choice, best: Way | None) -> Confidence | None:
+    """Learned on the choose part from a transform of the fit part, judged on the judge part."""
+    if best is None:
+        return None
+    with trial.steps("confidence") as progress:
+        psi, judge = choice.fitted[best], trial.quick_judge()
+        query, gallery = judge.sides.query, judge.sides.gallery
+        found = confidence_curve(
+            learn_errors(trial.pairs, trial.parts, psi, seed=trial.seed).predict(gallery.old),
+            query=query.new,
+            upgraded=psi.apply(gallery.old),
+            new=gallery.new,
+            score=lambda asked, stored: float(np.nanmean(judge.score(asked, stored)["map"])),
+            seed=trial.seed,
+        )
+        progress(1, 1)
+    return found
 
 
 def _counts(trial: Trial) -> dict[str, int]:

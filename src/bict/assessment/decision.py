@@ -89,19 +89,18 @@ def more_pairs(curve: Sequence[CurvePoint], decision: Decision) -> str:
 
     The gain is taken to grow by as much with each further doubling, which flatters: real curves flatten.
     """
-    if len(curve) < 2:
+    if len(curve) < 2 or decision.verdict == "stay":
         return ""
     before, last = curve[-2], curve[-1]
+    if not math.isfinite(before.gain.value + last.gain.value):
+        return ""
     doublings = math.log2(last.pairs / before.pairs)
     slope = (last.gain.value - before.gain.value) / doublings
     said = f"From {before.pairs:,} to {last.pairs:,} pairs the gain went from {numbers.signed(before.gain.value)} to "
     said += f"{numbers.signed(last.gain.value)} mAP"
-    if decision.verdict not in ("re-embed", "stay"):
+    if decision.verdict != "re-embed":
         return f"{said}: {'more pairs would help' if slope > 0.002 else 'more pairs would change little'}."
-    missing = -last.gain.interval[0]
-    if decision.verdict == "stay":
-        return ""
-    needed = missing / slope if slope > 0 else math.inf
+    needed = -last.gain.interval[0] / slope if slope > 0 else math.inf
     if needed > MOST_DOUBLINGS:
         return f"{said}: more pairs alone would not change the verdict."
     return f"{said}: about {round(last.pairs * 2**needed, -2):,.0f} pairs might change the verdict."

@@ -4,42 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
 
 from bict.assessment.candidates import Fitted, Rows, Way, candidates, fit_way
+from bict.assessment.confidence import ErrorModel
 from bict.assessment.pairing import PairedVectors
+from bict.assessment.parts import Parts
 from bict.assessment.trial import Choice, Trial
 from bict.errors import TransformError
 from bict.progress import Progress, Steps, silent
 from bict.transforms.card import Ladder, RungScore
 
 
-def fit_best(pairs: PairedVectors, name: str | None, *, seed: int = 0, progress: Progress = silent) -> Fitted:
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What an assessment's choice gives when it is fitted on all pairs.
+
+    Attributes:
+        way: transform or bridge.
+        errors: of a transform, what predicts how wrong an upgraded vector is; learned on pairs kept away from a fit of
+            the same rung.
+    """
+
+    way: Fitted
+    errors: ErrorModel | None
+
+
+def fit_best(pairs: PairedVectors, name: str | None, *, seed: int = 0, progress: Progress = silent) -> Fit:
     """The named way, or the transform that is best on the choose part, fitted on all pairs.
 
     Raises:
         UnknownName: no such rung or bridge.
         TransformError: it cannot be fitted on these pairs.
-        DataError: too few pairs to choose by.
+        DataError: too few pairs to choose by, or to learn the errors from.
     """
     pairs = with_classes(pairs)
     ways = candidates((name,) if name else (), labelled=pairs.labels is not None)
-    scores = None
-    if name is None:
-        upgrades = [way for way in ways if way.kind == "upgrade"]
-        trial = Trial.of(pairs, None, seed=seed, steps=_counted(progress, len(upgrades) + 1))
-        choice = trial.choose(upgrades)
-        chosen = choice.best("upgrade")
-        if chosen is None:
-            raise TransformError(f"no rung could be fitted: {'; '.join(choice.notes.values())}")
-        ways, scores = [chosen], _ladder(trial, choice, chosen, len(pairs.ids))
-    fitted = fit_way(ways[0], Rows.of(pairs, np.arange(len(pairs.ids))), seed=seed, progress=silent)
-    fitted.scores = scores
+    tried = [way for way in ways if name or way.kind == "upgrade"]
+    trial = Trial.of(pairs, None, seed=seed, steps=_counted(progress, len(tried) + 1))
+    choice = trial.choose(tried)
+    chosen = max(choice.scores, key=lambda way: choice.scores[way], default=None)
+    if chosen is None:
+        raise TransformError("; ".join(f"{way.name}: {note}" for way, note in choice.notes.items()))
+    fitted = fit_way(chosen, Rows.of(pairs, np.arange(len(pairs.ids))), seed=seed, progress=silent)
+    fitted.scores = _ladder(trial, choice, chosen, len(pairs.ids))
+    upgrades = chosen.kind == "upgrade"
+    errors = learn_errors(pairs, trial.parts, choice.fitted[chosen], seed=seed) if upgrades else None
     progress(1, 1)
-    return fitted
+    return Fit(fitted, errors)
+
+
+def learn_errors(pairs: PairedVectors, parts: Parts, psi: Fitted, *, seed: int) -> ErrorModel:
+    """How wrong an upgraded vector is, from a transform of the fit part and its errors on the choose part.
+
+    Raises:
+        DataError: fewer than two pairs to learn from.
+    """
+    fitted, held = Rows.of(pairs, parts.fit), Rows.of(pairs, parts.choose)
+    return ErrorModel(seed=seed).fit(fitted.old, held.old, psi.apply(held.old), held.new)
 
 
 def with_classes(pairs: PairedVectors) -> PairedVectors:

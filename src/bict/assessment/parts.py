@@ -16,8 +16,7 @@ SHARES = (0.60, 0.15, 0.25)
 """Of the classes, or of the rows: to fit on, to choose by, to judge by."""
 LEAST_ROWS = 20
 LEAST_CLASSES = 10
-LEAST_TO_JUDGE = 2
-"""Classes with two rows or more that choosing and judging have at least: one class alone is found whatever is asked."""
+"""With two rows or more: of ten, two choose and two judge; one class alone would be found whatever is asked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +58,15 @@ def split_parts(labels: NDArray[Any] | None, rows: int, *, seed: int) -> Parts:
         _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if (counts >= 2).sum() >= LEAST_CLASSES:
             part = np.empty(len(counts), np.int64)
-            for group, least in ((counts >= 2, LEAST_TO_JUDGE), (counts == 1, 0)):
-                part[group] = rng.permutation(_deal(int(group.sum()), least))
+            for group in (counts >= 2, counts == 1):
+                part[group] = rng.permutation(_deal(int(group.sum())))
             return _parts(part[codes], "class")
-    return _parts(rng.permutation(_deal(rows, LEAST_TO_JUDGE)), "row")
+    return _parts(rng.permutation(_deal(rows)), "row")
 
 
-def _deal(number: int, least: int) -> Int:
-    """`(number,)` part numbers in the shares, sorted; choosing and judging get at least so many."""
-    _, choose, judge = (max(round(share * number), least) for share in SHARES)
+def _deal(number: int) -> Int:
+    """`(number,)` part numbers in the shares, sorted."""
+    _, choose, judge = (round(share * number) for share in SHARES)
     return np.repeat(np.arange(3), (number - choose - judge, choose, judge))
 
 

@@ -19,6 +19,8 @@ from bict.errors import TransformError
 from bict.progress import Progress, Steps, silent, silent_steps
 from bict.reports.assessment import CurvePoint, Kind
 
+QUERIES = 1000
+"""Most queries of the judge part."""
 CURVE = (1 / 8, 1 / 4, 1 / 2)
 """Shares of the pairs at which the learning curve is measured, besides all."""
 
@@ -47,6 +49,18 @@ def divide(pairs: PairedVectors, relevance: RelevancePairs | None, seed: int) ->
     else:
         judge = np.union1d(judge, rest[inner.judge])
     return Parts(fit=fit, choose=rest[inner.choose], judge=judge, by=inner.by)
+
+
+def judge_part(
+    pairs: PairedVectors, parts: Parts, relevance: RelevancePairs | None, most_queries: int, seed: int
+) -> Judge:
+    """The judge of the judge part, with so many queries at most.
+
+    Raises:
+        DataError: nothing to judge on.
+    """
+    split = None if pairs.split is None else pairs.split[parts.judge]
+    return Judge.of(Rows.of(pairs, parts.judge), split, pairs=relevance, most_queries=most_queries, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ class Trial:
 
     Attributes:
         pairs: all of them.
+        relevance: which items a query should find, in the place of labels.
         parts: of the pairs.
         choosing: the judge of the choose part.
         judging: the judge of the judge part.
@@ -93,6 +108,7 @@ class Trial:
     """
 
     pairs: PairedVectors
+    relevance: RelevancePairs | None
     parts: Parts
     choosing: Judge
     judging: Judge
@@ -109,9 +125,12 @@ class Trial:
         """
         parts = divide(pairs, relevance, seed)
         choosing = Judge.of(Rows.of(pairs, parts.choose), None, seed=seed)
-        split = None if pairs.split is None else pairs.split[parts.judge]
-        judging = Judge.of(Rows.of(pairs, parts.judge), split, pairs=relevance, seed=seed)
-        return cls(pairs, parts, choosing, judging, seed, steps)
+        judging = judge_part(pairs, parts, relevance, QUERIES, seed)
+        return cls(pairs, relevance, parts, choosing, judging, seed, steps)
+
+    def quick_judge(self) -> Judge:
+        """The judge part with few queries, for curves that are made of many scores."""
+        return judge_part(self.pairs, self.parts, self.relevance, QUERIES // 5, self.seed)
 
     def choose(self, ways: list[Way]) -> Choice:
         """Fit each way on the fit part and score it on the choose part."""

@@ -59,8 +59,20 @@ COMMANDS = {
     ),
     "fit": Entry(
         "bict.workflow.fit",
-        "Two models to a forward transform.",
-        ("bict fit --old old --new new --data photos --out psi",),
+        "Two models, or two files of vectors, to a transform.",
+        (
+            "bict fit --old old --new new --data photos --out psi",
+            "bict fit --old old.parquet --new new.parquet --out psi",
+            "bict fit --old old.parquet --new new.parquet --rung bridge-mlp --out bridge",
+        ),
+    ),
+    "doubtful": Entry(
+        "bict.workflow.doubtful",
+        "Which upgraded vectors to trust least, to embed again first.",
+        (
+            "bict gallery export gallery --to stored.parquet",
+            "bict doubtful psi stored.parquet --out doubtful.csv --share 0.1",
+        ),
     ),
     "upgrade": Entry(
         "bict.workflow.upgrade",

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bict.cli.show_assessment import assess  # noqa: F401  (found here by the name of its command)
+from bict.cli.show_assessment import assess, doubtful  # noqa: F401  (found here by name)
 
 if TYPE_CHECKING:
     from bict.evaluation import PairResult

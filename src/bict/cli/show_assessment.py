@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,9 +15,23 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from bict.reports.assessment import AssessmentRecord, Candidate
+    from bict.workflow.doubtful import Doubtful
 
 NAME_WIDTH = 18
 """Columns of a candidate's name; a longer one goes on below, so that 80 columns hold the table."""
+
+
+def doubtful(result: Doubtful, as_json: bool) -> None:
+    """How many items are listed, and where."""
+    if as_json:
+        typer.echo(json.dumps({**asdict(result), "out": str(result.out)}))
+        return
+    console = Console()
+    console.print(f"{result.items} of {result.rows} items, the most doubtful first: {result.out}", highlight=False)
+    console.print(
+        f"expected 1 - cosine of upgraded and new vector: {result.first:.3f} for the first, {result.median:.3f} median",
+        highlight=False,
+    )
 
 
 class Assessed(Protocol):

@@ -5,6 +5,7 @@ from bict.transforms.card import Ladder, RungScore, TransformCard
 from bict.transforms.drift_mlp import DriftMLP
 from bict.transforms.fastfill import FastFill
 from bict.transforms.fct import FCT
+from bict.transforms.head import Head
 from bict.transforms.identity import Identity
 from bict.transforms.ladder import fit_ladder
 from bict.transforms.lambda_orthogonal import LambdaOrthogonal
@@ -22,6 +23,7 @@ __all__ = [
     "RUNGS",
     "DriftMLP",
     "FastFill",
+    "Head",
     "Identity",
     "Ladder",
     "LambdaOrthogonal",

@@ -14,12 +14,20 @@ from bict.spaces import Space, require_same
 from bict.transforms.card import BRIDGE, Direction
 from bict.transforms.directed import Directed
 from bict.transforms.drift_mlp import DriftMLP
+from bict.transforms.head import Head
 from bict.transforms.low_rank import LowRank
 from bict.transforms.procrustes import Procrustes
 from bict.transforms.registry import build_rung
+from bict.transforms.ridge import Ridge
 from bict.transforms.rung import Pairs, Rung
 
-BRIDGES: dict[str, type[Rung]] = {"procrustes": Procrustes, "low-rank": LowRank, "mlp": DriftMLP}
+BRIDGES: dict[str, type[Rung]] = {
+    "procrustes": Procrustes,
+    "ridge": Ridge,
+    "low-rank": LowRank,
+    "mlp": DriftMLP,
+    "head": Head,
+}
 PARALLEL = 1e-6
 
 

@@ -19,6 +19,7 @@ from bict.embeddings import Embeddings, normalise
 from bict.errors import SpaceError, TransformError
 from bict.spaces import Space, fingerprint, require_same
 from bict.transforms.card import Direction, Ladder, TransformCard, parse_card
+from bict.transforms.onnx_export import onnx_model
 from bict.transforms.registry import RUNGS
 from bict.transforms.rung import Rung
 
@@ -132,6 +133,21 @@ class Directed:
         )
         found.path = directory
         return found
+
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write the map as one ONNX model, `onnx_model`, in one atomic step.
+
+        Raises:
+            MissingExtra: onnx or onnxruntime is not installed.
+            TransformError: the file cannot be written, or the model does not do what `apply` does.
+        """
+        path, content = Path(path), onnx_model(self)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, content)
+        except OSError as error:
+            raise TransformError(f"cannot write the {self.noun} to {path}: {error.strerror}") from error
+        return path
 
     def card(self) -> TransformCard:
         """Everything about it but its weights."""

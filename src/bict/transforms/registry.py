@@ -9,6 +9,7 @@ from bict.errors import UnknownName
 from bict.transforms.drift_mlp import DriftMLP
 from bict.transforms.fastfill import FastFill
 from bict.transforms.fct import FCT
+from bict.transforms.head import Head
 from bict.transforms.identity import Identity
 from bict.transforms.lambda_orthogonal import LambdaOrthogonal
 from bict.transforms.low_rank import LowRank
@@ -19,7 +20,7 @@ from bict.transforms.rung import Rung
 
 SIMPLEST_FIRST: tuple[type[Rung], ...] = (
     *(Identity, Procrustes, LambdaOrthogonal, LowRank, Ridge),
-    *(DriftMLP, ResidualMLP, FCT, FastFill),
+    *(DriftMLP, ResidualMLP, FCT, FastFill, Head),
 )
 RUNGS: dict[str, type[Rung]] = {rung.name: rung for rung in SIMPLEST_FIRST}
 

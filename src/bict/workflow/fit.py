@@ -101,10 +101,12 @@ def fit_vectors(
 ) -> Transform | QueryBridge:
     """The chosen or named way of an assessment, fitted on all pairs and written with the cards of both spaces."""
     pairs = read_pairs(old, new, vectors, seed=seed)
-    fitted = fit_best(pairs, rung, seed=seed, progress=progress)
+    found = fit_best(pairs, rung, seed=seed, progress=progress)
     write_cards(Path(out), pairs)
-    fitted.save(out)
-    return fitted
+    if found.errors is not None:
+        found.errors.save(out)
+    found.way.save(out)
+    return found.way
 
 
 def fit_transform(

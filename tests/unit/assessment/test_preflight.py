@@ -12,14 +12,14 @@ from bict.errors import DataError
 def song(first, second):
     """HSIC_1 as Song et al. write it: sums over quadruples of different items, one by one."""
     items = len(first)
-    k, l = ((side.astype(float) @ side.T.astype(float)) for side in (first, second))
+    old, new = ((side.astype(float) @ side.T.astype(float)) for side in (first, second))
     pairs = triples = quadruples = 0.0
     for i in range(items):
         for j in set(range(items)) - {i}:
-            pairs += k[i, j] * l[i, j]
+            pairs += old[i, j] * new[i, j]
             for q in set(range(items)) - {i, j}:
-                triples += k[i, j] * l[i, q]
-                quadruples += sum(k[i, j] * l[q, r] for r in set(range(items)) - {i, j, q})
+                triples += old[i, j] * new[i, q]
+                quadruples += sum(old[i, j] * new[q, r] for r in set(range(items)) - {i, j, q})
     return (
         pairs / (items * (items - 1))
         - 2 * triples / (items * (items - 1) * (items - 2))

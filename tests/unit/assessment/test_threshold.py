@@ -126,17 +126,17 @@ def test_a_sample_of_pairs_estimates_what_all_give():
 
 @pytest.mark.parametrize("per_class", [None, 5])
 def test_interval_covers_the_true_threshold(per_class):
-    # the true one is that of many more items or classes; 100 judge parts of 60 items, or of 30 classes of 5
+    # the true one is that of many more items or classes; 40 judge parts of 60 items, or of 30 classes of 5
     def draw(number, seed):
         centres = np.random.default_rng(seed).normal(size=(number, 8)) * [3, 2, 1, 1, 1, 1, 1, 1]
         labels = None if per_class is None else np.repeat(np.arange(number), per_class)
         return unit(centres if labels is None else centres[labels], 0.6, seed, labels)
 
-    truth = carry_threshold(0.7, **draw(4000, 1), seed=0, pairs=10**6, resamples=1).new.value
+    truth = carry_threshold(0.7, **draw(4000, 1), seed=0, pairs=400_000, resamples=1).new.value
     number = 60 if per_class is None else 30
-    found = [carry_threshold(0.7, **draw(number, 100 + i), seed=i, resamples=100).new.interval for i in range(100)]
-    assert sum(low <= truth <= high for low, high in found) >= 88
-    assert np.mean([high - low for low, high in found]) < 0.25
+    found = [carry_threshold(0.7, **draw(number, 100 + i), seed=i, resamples=100).new.interval for i in range(40)]
+    assert sum(low <= truth <= high for low, high in found) >= 35
+    assert np.mean([high - low for low, high in found]) < 0.1
 
 
 def test_a_threshold_above_every_non_match_has_no_interval():

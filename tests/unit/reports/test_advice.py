@@ -58,14 +58,28 @@ def test_what_was_not_measured_is_said(changes: dict[str, object], told: str) ->
 def test_the_commands_name_the_files_and_survive_a_shell() -> None:
     config = {"old": "my files/old $(rm).parquet", "new": "it's new.parquet"}
     fit, upgrade = advice(make_assessment(config=config)).steps
-    assert shlex.split(fit.command) == ["bict", "fit", "--old", config["old"], "--new", config["new"], "--out", "psi"]
+    assert shlex.split(fit.command) == [
+        "bict",
+        "fit",
+        "--old",
+        config["old"],
+        "--new",
+        config["new"],
+        "--out",
+        "psi",
+        "--rung",
+        "ridge",
+    ]
     assert upgrade.command == "bict upgrade GALLERY psi"
 
 
 def test_the_fit_reads_the_files_as_the_assessment_did() -> None:
     config = {"old": "o.npz", "new": "n.npz", "seed": 3, "id_column": "product id", "max_pairs": 500, "old_name": None}
     fit, _ = advice(make_assessment(config=config)).steps
-    assert fit.command == "bict fit --old o.npz --new n.npz --out psi --id-column 'product id' --max-pairs 500"
+    assert (
+        fit.command
+        == "bict fit --old o.npz --new n.npz --out psi --rung ridge --id-column 'product id' --max-pairs 500"
+    )
 
 
 def test_re_embedded_vectors_go_into_the_space_that_was_assessed() -> None:

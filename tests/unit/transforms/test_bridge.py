@@ -33,7 +33,7 @@ def test_every_form_finds_the_way_back_of_a_rotation(rotated, spaces, form):
     bridged = bridge.apply(Embeddings(np.arange(240), pairs.new[0], new))
     assert bridged.space == old
     cosines = (bridged.vectors * pairs.old[0]).sum(1)
-    assert cosines.mean() > {"procrustes": 0.99999, "low-rank": 0.7, "mlp": 0.999}[form]
+    assert cosines.mean() > {"low-rank": 0.7, "mlp": 0.999}.get(form, 0.9999)
     assert bridge.rung.name == BRIDGES[form].name
     assert bridge.data_hash == pairs.digest()
 
@@ -43,7 +43,7 @@ def test_every_form_finds_the_way_back_of_a_rotation(rotated, spaces, form):
 def test_sides_of_unequal_dimension(spaces, form, dims):
     rng = np.random.default_rng(0)
     old = rng.normal(size=(1, 60, dims[0]))
-    pairs = Pairs(normalise(old[0])[None], normalise(old[0] @ rng.normal(size=dims))[None])
+    pairs = Pairs(normalise(old[0])[None], normalise(old[0] @ rng.normal(size=dims))[None], np.arange(60) % 6)
     space, new = spaces(*dims)
     bridged = fit_bridge(pairs, new, space, form=form).apply(Embeddings(np.arange(60), pairs.new[0], new))
     assert bridged.vectors.shape == (60, dims[0])

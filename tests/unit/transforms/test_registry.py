@@ -9,7 +9,7 @@ from bict.transforms import RUNGS, ResidualMLP, build_rung
 def test_names_are_the_rungs_own_simplest_first():
     assert list(RUNGS) == [
         *("identity", "procrustes", "lambda-orthogonal", "low-rank", "ridge"),
-        *("drift-mlp", "mlp", "fct", "fastfill"),
+        *("drift-mlp", "mlp", "fct", "fastfill", "head"),
     ]
     assert all(rung.name == name for name, rung in RUNGS.items())
 

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bict.assessment.decision import Decision, Facts, decide, more_pairs
+from bict.reports.assessment import Candidate, CurvePoint, Estimate
+
+
+def around(value, spread=0.02):
+    return Estimate(value=value, interval=(value - spread, value + spread))
+
+
+def one(name, kind, score, gain):
+    return Candidate(name=name, kind=kind, choice=score, map=around(score), gain=around(gain))
+
+
+def facts(*, new=0.1, upgrade=0.05, bridge=0.03, fuse=0.06, over=-0.02, adds=0.0, measure="labels"):
+    """Gains over an old mAP of .4; None leaves a way out."""
+    ways = {
+        "upgrade": None if upgrade is None else one("ridge", "upgrade", 0.4 + upgrade, upgrade),
+        "bridge": None if bridge is None else one("bridge-mlp", "bridge", 0.4 + bridge, bridge),
+        "fuse": None if fuse is None else one("fused-ridge", "fuse", 0.4 + fuse, fuse),
+    }
+    return Facts(
+        measure=measure,
+        old=one("old", "old", 0.4, 0.0),
+        backfill=one("backfill", "backfill", 0.4 + new, new),
+        **ways,
+        bridge_over_upgrade=around(over, 0.01),
+        fuse_over_upgrade=around(adds, 0.005),
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "chosen"),
+    [
+        (facts(), "upgrade", "ridge"),
+        (facts(new=0.01), "stay", "old"),  # its interval reaches below 0
+        (facts(new=-0.1), "stay", "old"),
+        (facts(new=-0.1, measure="new model's neighbours"), "upgrade", "ridge"),  # there the new model cannot lose
+        (facts(upgrade=0.01, bridge=0.01), "re-embed", "backfill"),
+        (facts(upgrade=-0.2, bridge=None), "re-embed", "backfill"),
+        (facts(upgrade=None, bridge=None, fuse=None), "re-embed", "backfill"),
+        (facts(upgrade=0.01, bridge=0.05), "bridge", "bridge-mlp"),
+        (facts(upgrade=None, bridge=0.05, fuse=None), "bridge", "bridge-mlp"),
+        (facts(bridge=0.07, over=0.02), "bridge", "bridge-mlp"),
+        (
+            facts(bridge=0.055, over=0.005),
+            "upgrade",
+            "ridge",
+        ),  # not clearly better than the upgrade: nothing else asked
+        (facts(adds=0.02), "fuse", "fused-ridge"),
+        (facts(adds=0.004), "upgrade", "ridge"),  # not clearly above zero
+        (facts(new=0.5, adds=0.02), "upgrade", "ridge"),  # a small part of what is missing
+        (facts(upgrade=0.01, bridge=0.0, fuse=0.06, adds=0.05), "re-embed", "backfill"),
+    ],
+)
+def test_each_verdict_has_its_numbers(found, verdict, chosen):
+    decision = decide(found)
+    assert (decision.verdict, decision.chosen) == (verdict, chosen)
+    assert all(reason[-1] in ".?" for reason in decision.reasons)
+
+
+def test_reasons_name_the_numbers_that_decide():
+    assert "better by +.100 (+.080 to +.120)" in decide(facts()).reasons[0]
+    assert "ridge beat the old model: .450" in decide(facts()).reasons[1]
+    assert "were the two files exchanged?" in decide(facts(new=-0.1)).reasons[0]
+    assert "may be none" in decide(facts(new=0.01)).reasons[0]
+    assert "nothing here shows" in decide(facts(measure="new model's neighbours")).reasons[0]
+    said = decide(facts(upgrade=0.01, bridge=0.0, fuse=0.06)).reasons[-1]
+    assert "Only asking both models" in said
+    assert "fused-ridge, +.060" in said
+
+
+def curve(*gains, spread=0.02):
+    return [CurvePoint(pairs=100 * 2**at, gain=around(gain, spread)) for at, gain in enumerate(gains)]
+
+
+def said(verdict, *gains, spread=0.02):
+    return more_pairs(curve(*gains, spread=spread), Decision(verdict, "ridge", []))
+
+
+def test_more_pairs_are_told_from_the_last_doubling():
+    assert "more pairs would help" in said("upgrade", 0.02, 0.04)
+    assert "more pairs would change little" in said("upgrade", 0.02, 0.0401, 0.0405)
+    # lower end at -.01 with .01 for each doubling: one more
+    assert "about 400 pairs" in said("re-embed", 0.0, 0.01)
+    assert "more pairs alone would not" in said("re-embed", 0.01, 0.0)
+    assert "more pairs alone would not" in said("re-embed", -0.201, -0.2)
+    assert said("stay", 0.0, 0.01) == ""
+    assert said("upgrade", 0.1) == ""
+    assert said("upgrade", np.nan, np.nan) == ""
