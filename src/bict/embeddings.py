@@ -149,16 +149,16 @@ def check_vectors(vectors: NDArray[Any], space: Space, ids: NDArray[Any] | None 
         VectorError: another shape or dimension; a NaN, infinite or zero row; a row that is not of unit length
             although the space is normalised.
     """
-    vectors = _as_float32(vectors)
+    vectors = as_float32(vectors)
     if vectors.ndim != 2 or vectors.shape[1] != space.dim:
         raise VectorError(f"expected vectors of shape (rows, {space.dim}) for space {space}, found {vectors.shape}")
     if ids is not None and len(ids) != len(vectors):
         raise VectorError(f"{len(ids)} ids for {len(vectors)} vectors")
-    norms = _norms(vectors)
+    lengths = norms(vectors)
     problems = {
-        "not finite": ~np.isfinite(norms),
-        "all zero": norms == 0,
-        "not of unit length": space.normalised & (np.abs(norms - 1) > NORM_TOLERANCE),
+        "not finite": ~np.isfinite(lengths),
+        "all zero": lengths == 0,
+        "not of unit length": space.normalised & (np.abs(lengths - 1) > NORM_TOLERANCE),
     }
     for problem, rows in problems.items():
         if rows.any():
@@ -170,8 +170,8 @@ def check_vectors(vectors: NDArray[Any], space: Space, ids: NDArray[Any] | None 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows `(rows, dim)` scaled to unit length; a zero row stays zero, for the check at the boundary to find."""
-    norms = _norms(vectors)[:, None]
-    return np.asarray(vectors / np.where(norms == 0, 1, norms), dtype=np.float32)
+    lengths = norms(vectors)[:, None]
+    return np.asarray(vectors / np.where(lengths == 0, 1, lengths), dtype=np.float32)
 
 
 def vectors_to_arrow(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
@@ -207,11 +207,15 @@ def _chunk_to_vectors(chunk: pa.Array) -> NDArray[np.float32]:
         raise VectorError(f"vectors hold {flat.null_count} null values")
     if not pa.types.is_fixed_size_list(chunk.type) and len(set(np.diff(chunk.offsets.to_numpy()))) > 1:
         raise VectorError("vectors have unequal lengths")
-    return _as_float32(flat.to_numpy(zero_copy_only=False)).reshape(len(chunk), len(flat) // len(chunk))
+    return as_float32(flat.to_numpy(zero_copy_only=False)).reshape(len(chunk), len(flat) // len(chunk))
 
 
-def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Contiguous float32; what is too large for it becomes infinite, for the check at the boundary to find."""
+def as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Contiguous float32; what is too large for it becomes infinite, for the check at the boundary to find.
+
+    Raises:
+        VectorError: something else than numbers.
+    """
     vectors = np.asarray(vectors)
     if vectors.dtype.kind not in "fiu":
         raise VectorError(f"vectors must be numbers, found {vectors.dtype}")
@@ -219,7 +223,7 @@ def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Lengths `(rows,)`, summed in float64: squares of small or large float32 numbers leave its range."""
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     return np.sqrt(squares)

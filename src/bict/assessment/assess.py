@@ -99,7 +99,7 @@ def _line(trial: Trial, choice: Choice, judged: Judged, way: Way) -> Candidate:
     return Candidate(
         name=way.name,
         kind=way.kind,
-        choice=choice.scores.get(way, np.nan),
+        choice=choice.scores[way].value if way in choice.scores else np.nan,
         map=mean(scores["map"]),
         recall_at_1=mean(scores["recall@1"]),
         recall_at_10=mean(scores["recall@10"]),

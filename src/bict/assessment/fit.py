@@ -46,7 +46,7 @@ def fit_best(pairs: PairedVectors, name: str | None, *, seed: int = 0, progress:
     tried = [way for way in ways if name or way.kind == "upgrade"]
     trial = Trial.of(pairs, None, seed=seed, steps=_counted(progress, len(tried) + 1))
     choice = trial.choose(tried)
-    chosen = max(choice.scores, key=lambda way: choice.scores[way], default=None)
+    chosen = choice.best("bridge" if tried[0].kind == "bridge" else "upgrade")
     if chosen is None:
         raise TransformError("; ".join(f"{way.name}: {note}" for way, note in choice.notes.items()))
     fitted = fit_way(chosen, Rows.of(pairs, np.arange(len(pairs.ids))), seed=seed, progress=silent)
@@ -87,7 +87,15 @@ def _counted(progress: Progress, total: int) -> Steps:
 
 
 def _ladder(trial: Trial, choice: Choice, chosen: Way, pairs: int) -> Ladder:
-    tried = [RungScore(name=way.name, map=score) for way, score in choice.scores.items()]
+    tried = [
+        RungScore(
+            name=way.name,
+            map=score.value,
+            map_interval=score.interval,
+            seconds=trial.timing.get(f"fit {way.name}", 0.0),
+        )
+        for way, score in choice.scores.items()
+    ]
     tried += [RungScore(name=way.name, note=note) for way, note in choice.notes.items()]
     return Ladder(
         chosen=chosen.name,

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bict.assessment.space_card import norms
 from bict.assessment.vector_file import VectorFile
-from bict.embeddings import NORM_TOLERANCE
+from bict.embeddings import NORM_TOLERANCE, norms
 from bict.errors import SettingsError, SpaceError, VectorError
 from bict.spaces import Space
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from bict.embeddings import NORM_TOLERANCE
+from bict.embeddings import NORM_TOLERANCE, norms
 from bict.errors import SettingsError, SpaceError
 from bict.reports.files import save_model
 from bict.spaces import Space, fingerprint
@@ -96,12 +96,6 @@ def check_space(path: Path, space: Space, dim: int, given: dict[str, str]) -> No
         if getattr(space, key) != value:
             found = f"its space card has the {key} {getattr(space, key)!r}, and {value!r} was given"
             raise SpaceError(f"{path}: {found}: leave the {key} out, or correct the card")
-
-
-def norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Lengths `(rows,)` of `(rows, dim)`, summed in float64: squares of small or large float32 leave its range."""
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    return np.sqrt(squares)
 
 
 def _first(error: ValidationError) -> str:

@@ -17,7 +17,7 @@ from bict.assessment.parts import LEAST_ROWS, Parts, split_parts
 from bict.assessment.relevance import RelevancePairs
 from bict.errors import TransformError
 from bict.progress import Progress, Steps, silent, silent_steps
-from bict.reports.assessment import CurvePoint, Kind
+from bict.reports.assessment import CurvePoint, Estimate, Kind
 
 QUERIES = 1000
 """Most queries of the judge part."""
@@ -67,14 +67,14 @@ def judge_part(
 class Choice:
     """How each way did on the choose part, fitted on the fit part, and why others could not be fitted."""
 
-    scores: dict[Way, float]
+    scores: dict[Way, Estimate]
     notes: dict[Way, str]
     fitted: dict[Way, Fitted]
 
     def best(self, kind: Kind) -> Way | None:
         """The way of a kind with the highest score, the first of equals."""
         found = [way for way in self.scores if way.kind == kind]
-        return max(found, key=lambda way: self.scores[way], default=None)
+        return max(found, key=lambda way: self.scores[way].value, default=None)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ class Trial:
                     fitted = self._fit(way, rows, progress)
                     with self._timed("choose"):
                         scores = self.choosing.score(*self.choosing.sides.serve(way, fitted))
-                    choice.scores[way], choice.fitted[way] = float(np.nanmean(scores["map"])), fitted
+                    choice.scores[way] = self.choosing.bootstrap.mean(scores["map"])
+                    choice.fitted[way] = fitted
                 except TransformError as error:
                     choice.notes[way] = f"skipped: {error}"
                 progress(1, 1)

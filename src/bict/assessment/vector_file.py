@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bict.assessment.space_card import check_space, find_space, make_space
 from bict.assessment.vector_source import BLOCK, SOURCES, Blocks, Source
-from bict.embeddings import Embeddings, check_ids
+from bict.embeddings import Embeddings, as_float32, check_ids
 from bict.errors import BictError, SettingsError, UnknownName, VectorError
 from bict.spaces import Space
 
@@ -190,23 +190,17 @@ def _vectors(
 ) -> NDArray[np.float32]:
     """Rows of a part of a block; every list of the part must be of the length, whichever are wanted."""
     if isinstance(part, np.ndarray):
-        return _as_float32(part[rows])
+        return as_float32(part[rows])
     lengths = pc.fill_null(pc.list_value_length(part), dim).to_numpy(zero_copy_only=False)
     if (lengths != dim).any():
         first = int(np.argmax(lengths != dim))
         raise VectorError(f"the vector of id {ids[first]} has {lengths[first]} numbers, expected {dim} as of the first")
-    numbers = _as_float32(part.flatten().to_numpy(zero_copy_only=False)).reshape(-1, dim)
+    numbers = as_float32(part.flatten().to_numpy(zero_copy_only=False)).reshape(-1, dim)
     if part.null_count:
         there = part.is_valid().to_numpy(zero_copy_only=False)
         numbers, present = np.full((len(part), dim), np.nan, np.float32), numbers
         numbers[there] = present
     return numbers[rows]
-
-
-def _as_float32(numbers: NDArray[Any]) -> NDArray[np.float32]:
-    """As float32; what is too large for it becomes infinite, for the check of the pairs to find."""
-    with np.errstate(over="ignore"):
-        return numbers.astype(np.float32, copy=False)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from bict.assessment.candidates import BACKFILL, OLD, candidates, way
 from bict.assessment.relevance import RelevancePairs
 from bict.assessment.trial import CURVE, Trial, divide
 from bict.progress import silent_steps
+from bict.reports.assessment import Estimate
 
 
 def parts(found):
@@ -59,7 +60,7 @@ def trial():
 def test_what_is_chosen_is_fitted_again_on_all_but_the_judge_part(trial):
     choice = trial.choose(candidates(("identity", "procrustes", "ridge", "bridge-procrustes"), labelled=True))
     assert set(choice.scores) == {way("procrustes"), way("ridge"), way("bridge-procrustes")}
-    choice.scores[way("procrustes")] = 0.0
+    choice.scores[way("procrustes")] = Estimate(value=0.0, interval=(0.0, 0.0))
     assert choice.best("upgrade") == way("ridge")
     assert choice.best("fuse") is None
     judged = trial.judge(choice)
