@@ -113,7 +113,8 @@ def main(
         "allowed_on_idle_cores": allowed,
         "within": result["seconds"] <= SECONDS and result["peak_gigabytes"] <= GIGABYTES,
         "result": result,
-        "versions": {name: version(name) for name in ("bict", "numpy", "torch")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("bict", "numpy", "torch")}
+        | {"python": platform.python_version()},
     }
     if json_file:
         write_json(json_file, record)

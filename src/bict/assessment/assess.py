@@ -116,23 +116,27 @@ def _line(trial: Trial, choice: Choice, judged: Judged, way: Way) -> Candidate:
 
 def _facts(trial: Trial, choice: Choice, judged: Judged, lines: list[Candidate]) -> Facts:
     named = {line.name: line for line in lines}
-    upgrade, bridge = choice.best("upgrade"), choice.best("bridge")
-    fuse = next((way for way in judged.scores if way.kind == "fuse"), None)
+    upgrade, head, control = choice.best("upgrade"), choice.best("head"), choice.best("control")
 
-    def over_upgrade(way: Way | None) -> Estimate | None:
-        if way is None or upgrade is None:
+    def over(one: Way | None, other: Way | None) -> Estimate | None:
+        if one is None or other is None:
             return None
-        return trial.judging.bootstrap.mean(judged.scores[way]["map"] - judged.scores[upgrade]["map"])
+        return trial.judging.bootstrap.mean(judged.scores[one]["map"] - judged.scores[other]["map"])
+
+    def line(way: Way | None) -> Candidate | None:
+        return None if way is None else named[way.name]
 
     return Facts(
         measure=trial.judging.measure,
         old=named[OLD.name],
         backfill=named[BACKFILL.name],
-        upgrade=named[upgrade.name] if upgrade else None,
-        bridge=named[bridge.name] if bridge else None,
-        fuse=named[fuse.name] if fuse else None,
-        bridge_over_upgrade=over_upgrade(bridge),
-        fuse_over_upgrade=over_upgrade(fuse),
+        upgrade=line(upgrade),
+        bridge=line(choice.best("bridge")),
+        head=line(head),
+        control=line(control),
+        fuse=line(next((way for way in judged.scores if way.kind == "fuse"), None)),
+        over_upgrade={way.name: over(way, upgrade) for way in judged.scores},
+        head_over_control=over(head, control),
     )
 
 

@@ -19,8 +19,8 @@ from bict.transforms import BRIDGES, RUNGS, Pairs, QueryBridge, Transform, build
 UPGRADES = ("identity", "procrustes", "low-rank", "ridge", "mlp")
 """Rungs tried as forward transforms, simplest first."""
 BRIDGE, FUSED = "bridge-", "fused-"
-HEAD = f"{BRIDGE}head"
-"""The bridge that learns the classes of the pairs, so it needs labels."""
+LABELLED = "head"
+"""The form of bridge that learns the classes of the pairs."""
 HALF = (0.5, 0.5)
 MANY_ROWS = 20_000
 NARROW = {"hidden": 256}
@@ -35,7 +35,7 @@ class Way:
     """One way to serve.
 
     Attributes:
-        name: "old", "backfill", the name of a rung, "bridge-FORM" or "fused-RUNG".
+        name: "old", "backfill", the name of a rung, "bridge-FORM", "old-head" or "fused-RUNG".
         kind: what is stored and what a query goes through.
         rung: of the transform, or form of the bridge; empty where nothing is fitted.
     """
@@ -46,6 +46,8 @@ class Way:
 
 
 OLD, BACKFILL = Way("old", "old"), Way("backfill", "backfill")
+CONTROL = Way("old-head", "control", LABELLED)
+"""The head on the old model's own queries: what the labels give without any new model."""
 
 
 def candidates(names: tuple[str, ...], *, labelled: bool) -> list[Way]:
@@ -56,17 +58,19 @@ def candidates(names: tuple[str, ...], *, labelled: bool) -> list[Way]:
     """
     bridges = [f"{BRIDGE}{form}" for form in BRIDGES]
     known = [*RUNGS, *bridges]
-    chosen = names or (*UPGRADES, *(name for name in bridges if labelled or name != HEAD))
+    chosen = names or (*UPGRADES, *(name for name in bridges if labelled or way(name).kind != "head"))
     for name in chosen:
         if name not in known:
             raise UnknownName("rung", name, known)
-    return [way(name) for name in dict.fromkeys(chosen)]
+    found = [way(name) for name in dict.fromkeys(chosen)]
+    return [*found, CONTROL] if any(one.kind == "head" for one in found) else found
 
 
 def way(name: str) -> Way:
     """The way of that name."""
-    if name.startswith(BRIDGE):
-        return Way(name, "bridge", name.removeprefix(BRIDGE))
+    form = name.removeprefix(BRIDGE)
+    if form != name:
+        return Way(name, "head" if form == LABELLED else "bridge", form)
     return Way(name, "upgrade", name)
 
 
@@ -108,7 +112,9 @@ def fit_way(way: Way, rows: Rows, *, seed: int, progress: Progress) -> Fitted:
     """
     pairs, old, new = rows.pairs(), rows.old.space, rows.new.space
     settings = (NARROW if len(rows) > MANY_ROWS else FEW_ROWS) if way.rung == "mlp" else {}
-    if way.kind == "bridge":
+    if way.kind == "control":
+        return fit_bridge(Pairs(pairs.old, pairs.old, pairs.labels), old, old, form=way.rung, seed=seed)
+    if way.kind in ("bridge", "head"):
         return fit_bridge(pairs, new, old, form=way.rung, settings=settings, seed=seed)
     pairs.require_spaces(old, new)
     rung = build_rung(way.rung, settings, seed=seed)
@@ -130,8 +136,10 @@ class Sides:
         """
         if fitted is None:
             return (self.query.old, self.gallery.old) if way.kind == "old" else (self.query.new, self.gallery.new)
-        if way.kind == "bridge":
+        if way.kind in ("bridge", "head"):
             return fitted.apply(self.query.new), self.gallery.old
+        if way.kind == "control":
+            return fitted.apply(self.query.old), self.gallery.old
         upgraded = fitted.apply(self.gallery.old)
         if way.kind == "upgrade":
             return self.query.new, upgraded

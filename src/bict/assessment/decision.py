@@ -26,9 +26,11 @@ class Facts:
         backfill: the new model on both sides; its gain says whether the new model is better here.
         upgrade: the best transform of the choose part; None where none could be fitted.
         bridge: the best bridge of the choose part, the same.
+        head: the bridge that learned the labels, or None.
+        control: the same head on the old model's own queries, or None.
         fuse: upgrade and old vectors together, or None.
-        bridge_over_upgrade: gain of the bridge over the upgrade, or None.
-        fuse_over_upgrade: gain of both vectors over the upgrade alone, or None.
+        over_upgrade: gain of each way over the upgrade, by name; None without an upgrade.
+        head_over_control: gain of the head over its control, or None.
     """
 
     measure: Measure
@@ -36,9 +38,11 @@ class Facts:
     backfill: Candidate
     upgrade: Candidate | None
     bridge: Candidate | None
+    head: Candidate | None
+    control: Candidate | None
     fuse: Candidate | None
-    bridge_over_upgrade: Estimate | None
-    fuse_over_upgrade: Estimate | None
+    over_upgrade: dict[str, Estimate | None]
+    head_over_control: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -55,33 +59,58 @@ def decide(facts: Facts) -> Decision:
 
     `stay`: the new model is not better. Else `upgrade` or `bridge`: the way whose gain over old is above zero, the
     bridge only where the upgrade's is not or where it is better than the upgrade. `fuse`: the upgrade wins, and both
-    vectors add to it. Else `re-embed`.
+    vectors add to it. Else `re-embed`. A head that learned the labels counts as a bridge only where it is better than
+    the same head on the old model: else the labels did it, and no new model is needed for that.
     """
     reasons = [_better(facts)]
     if facts.measure != "new model's neighbours" and not above_zero(facts.backfill.gain):
-        return Decision("stay", "old", reasons)
-    upgrade, bridge = facts.upgrade, facts.bridge
+        return Decision("stay", "old", [*reasons, *_labels(facts)])
+    upgrade, bridge = facts.upgrade, _bridge(facts)
     reasons += [_gain(one) for one in (upgrade, bridge) if one is not None]
+    reasons += _labels(facts)
     upgrades, bridges = (one is not None and above_zero(one.gain) for one in (upgrade, bridge))
-    if bridge is not None and bridges and (not upgrades or above_zero(facts.bridge_over_upgrade)):
+    if bridge is not None and bridges and (not upgrades or above_zero(facts.over_upgrade[bridge.name])):
         if upgrades:
-            reasons.append(f"{bridge.name} beats the upgrade by {signed(facts.bridge_over_upgrade)} mAP.")
+            reasons.append(f"{bridge.name} beats the upgrade by {signed(facts.over_upgrade[bridge.name])} mAP.")
         return Decision("bridge", bridge.name, reasons)
     if upgrade is None or not upgrades:
-        reasons.append(f"No transform carries the difference: embedding again would give {value(facts.backfill.map)}.")
-        if facts.fuse is not None and above_zero(facts.fuse.gain):
-            reasons.append(
-                f"Only asking both models, with old and upgraded vectors kept, beats the old model: {facts.fuse.name}, "
-                f"{signed(facts.fuse.gain)} mAP."
-            )
-        return Decision("re-embed", "backfill", reasons)
-    if facts.fuse is not None and _clearly_adds(facts, upgrade):
-        reasons.append(
-            f"Keeping the old vectors beside and asking both models adds {signed(facts.fuse_over_upgrade)} mAP."
-        )
+        return Decision("re-embed", "backfill", [*reasons, *_instead(facts)])
+    if facts.fuse is not None and _clearly_adds(facts, facts.fuse, upgrade):
+        adds = signed(facts.over_upgrade[facts.fuse.name])
+        reasons.append(f"Keeping the old vectors beside and asking both models adds {adds} mAP.")
         return Decision("fuse", facts.fuse.name, reasons)
     reasons.append(f"Embedding the gallery again would give {value(facts.backfill.map)}.")
     return Decision("upgrade", upgrade.name, reasons)
+
+
+def _bridge(facts: Facts) -> Candidate | None:
+    """The best bridge of the choose part; the head among them where it is better than its control."""
+    head = facts.head if above_zero(facts.head_over_control) else None
+    return max((one for one in (facts.bridge, head) if one is not None), key=lambda one: one.choice, default=None)
+
+
+def _labels(facts: Facts) -> list[str]:
+    """What the labels alone give, where that is something."""
+    head, control = facts.head, facts.control
+    if head is None or control is None or not (above_zero(control.gain) or above_zero(head.gain)):
+        return []
+    said = (
+        f"A head that learned the labels, on the old model's own queries, gives {value(control.map)}; on new queries "
+    )
+    said += f"{value(head.map)}"
+    if above_zero(facts.head_over_control):
+        return [f"{said}: the new model adds {signed(facts.head_over_control)}."]
+    return [f"{said}: that gain comes from the labels, and needs no new model."]
+
+
+def _instead(facts: Facts) -> list[str]:
+    said = [f"No transform carries the difference: embedding again would give {value(facts.backfill.map)}."]
+    if facts.fuse is not None and above_zero(facts.fuse.gain):
+        said.append(
+            f"Only asking both models, with old and upgraded vectors kept, beats the old model: {facts.fuse.name}, "
+            f"{signed(facts.fuse.gain)} mAP."
+        )
+    return said
 
 
 def more_pairs(curve: Sequence[CurvePoint], decision: Decision) -> str:
@@ -142,14 +171,13 @@ def _better(facts: Facts) -> str:
 
 
 def _gain(one: Candidate) -> str:
-    way = "Queries mapped by" if one.kind == "bridge" else "Vectors upgraded by"
+    way = "Vectors upgraded by" if one.kind == "upgrade" else "Queries mapped by"
     verb = "beat" if above_zero(one.gain) else "do not clearly beat"
     return f"{way} {one.name} {verb} the old model: {value(one.map)} mAP, {signed(one.gain)}."
 
 
-def _clearly_adds(facts: Facts, upgrade: Candidate) -> bool:
-    if not above_zero(facts.fuse_over_upgrade) or facts.fuse_over_upgrade is None:
+def _clearly_adds(facts: Facts, fuse: Candidate, upgrade: Candidate) -> bool:
+    adds = facts.over_upgrade[fuse.name]
+    if adds is None or not above_zero(adds) or upgrade.map is None or facts.backfill.map is None:
         return False
-    if upgrade.map is None or facts.backfill.map is None:
-        return False
-    return facts.fuse_over_upgrade.value >= CLEARLY_ADDS * (facts.backfill.map.value - upgrade.map.value)
+    return adds.value >= CLEARLY_ADDS * (facts.backfill.map.value - upgrade.map.value)

@@ -43,10 +43,10 @@ def fit_best(pairs: PairedVectors, name: str | None, *, seed: int = 0, progress:
     """
     pairs = with_classes(pairs)
     ways = candidates((name,) if name else (), labelled=pairs.labels is not None)
-    tried = [way for way in ways if name or way.kind == "upgrade"]
+    tried = ways[:1] if name else [way for way in ways if way.kind == "upgrade"]
     trial = Trial.of(pairs, None, seed=seed, steps=_counted(progress, len(tried) + 1))
     choice = trial.choose(tried)
-    chosen = choice.best("bridge" if tried[0].kind == "bridge" else "upgrade")
+    chosen = choice.best(tried[0].kind)
     if chosen is None:
         raise TransformError("; ".join(f"{way.name}: {note}" for way, note in choice.notes.items()))
     fitted = fit_way(chosen, Rows.of(pairs, np.arange(len(pairs.ids))), seed=seed, progress=silent)

@@ -151,13 +151,13 @@ class Trial:
 
     def judge(self, choice: Choice) -> Judged:
         """Score every way on the judge part; the best of each kind is fitted again first, on the choose part, too."""
-        rows, judged = self._kept(), Judged()
-        upgrade, bridge = choice.best("upgrade"), choice.best("bridge")
+        rows, judged, upgrade = self._kept(), Judged(), choice.best("upgrade")
+        again = [choice.best(kind) for kind in ("upgrade", "bridge", "head", "control")]
         self._judge(judged, OLD, None)
         self._judge(judged, BACKFILL, None)
         for way, fitted in choice.fitted.items():
             with self.steps(f"judge {way.name}") as progress:
-                judged.fitted[way] = self._fit(way, rows, progress) if way in (upgrade, bridge) else fitted
+                judged.fitted[way] = self._fit(way, rows, progress) if way in again else fitted
                 self._judge(judged, way, judged.fitted[way])
                 progress(1, 1)
         if upgrade is not None and fusible(self.pairs):

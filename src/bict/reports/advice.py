@@ -24,6 +24,8 @@ ACTS: dict[Kind, str] = {
     "old": "keeping the old model",
     "upgrade": "transforming the stored vectors",
     "bridge": "mapping new queries to the stored vectors",
+    "head": "mapping new queries to the stored vectors",
+    "control": "mapping old queries among the stored vectors",
     "fuse": "transforming the stored vectors and asking both models",
     "backfill": "re-embedding every image",
 }

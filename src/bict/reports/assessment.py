@@ -14,7 +14,7 @@ from bict.spaces import Space
 SCHEMA: Literal[1] = 1
 
 Answer = Literal["upgrade", "bridge", "fuse", "re-embed", "stay"]
-Kind = Literal["old", "upgrade", "bridge", "fuse", "backfill"]
+Kind = Literal["old", "upgrade", "bridge", "head", "control", "fuse", "backfill"]
 Measure = Literal["labels", "relevance pairs", "new model's neighbours"]
 
 
@@ -40,7 +40,8 @@ class Candidate(_Part):
     Attributes:
         name: such as "ridge", "bridge-mlp" or "fused-ridge"; "old" and "backfill" are the two ends.
         kind: `old` and `backfill` serve with one model; `upgrade` rewrites the gallery, `bridge` maps the queries,
-            `fuse` does the first and asks both models.
+            `head` maps them by what it learned from the labels, `control` does so with the old model's own queries,
+            `fuse` rewrites the gallery and asks both models.
         choice: its score on the choose part; NaN where it was not fitted.
         map: mean average precision on the judge part.
         recall_at_1: share of judge queries whose first hit is relevant.

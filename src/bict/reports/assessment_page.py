@@ -27,6 +27,8 @@ KINDS: dict[Kind, str] = {
     "old": "nothing changes",
     "upgrade": "rewrites the gallery",
     "bridge": "maps the queries",
+    "head": "maps the queries, by labels",
+    "control": "maps old queries, by labels",
     "fuse": "rewrites, asks both models",
     "backfill": "re-embeds every image",
 }

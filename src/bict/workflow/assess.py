@@ -154,7 +154,7 @@ def _shown(found: Findings, lines: dict[str, Candidate]) -> Candidate | None:
     chosen = lines[found.decision.chosen]
     if chosen.kind not in ("old", "backfill"):
         return chosen
-    fitted = [line for line in found.candidates if line.kind in ("upgrade", "bridge") and line.map is not None]
+    fitted = [line for line in found.candidates if line.kind in ("upgrade", "bridge", "head") and line.map is not None]
     return max(fitted, key=lambda line: line.choice, default=None)
 
 

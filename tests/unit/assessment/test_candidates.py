@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from tests.unit.assessment.made import space, world
 
-from bict.assessment.candidates import BACKFILL, OLD, UPGRADES, Rows, Sides, Way, candidates, fit_way, fusible, way
+from bict.assessment.candidates import (
+    BACKFILL,
+    CONTROL,
+    OLD,
+    UPGRADES,
+    Rows,
+    Sides,
+    Way,
+    candidates,
+    fit_way,
+    fusible,
+    way,
+)
 from bict.errors import SpaceError, UnknownName
 from bict.progress import silent
 from bict.transforms import BRIDGES, QueryBridge, Transform
@@ -18,8 +30,8 @@ def rows():
 
 def test_the_ladder_and_every_bridge_are_tried_and_heads_need_labels():
     names = [one.name for one in candidates((), labelled=True)]
-    assert names == [*UPGRADES, *(f"bridge-{form}" for form in BRIDGES)]
-    assert set(names) - {one.name for one in candidates((), labelled=False)} == {"bridge-head"}
+    assert names == [*UPGRADES, *(f"bridge-{form}" for form in BRIDGES), "old-head"]
+    assert set(names) - {one.name for one in candidates((), labelled=False)} == {"bridge-head", "old-head"}
     assert candidates(("bridge-mlp", "ridge", "ridge"), labelled=False) == [way("bridge-mlp"), way("ridge")]
     with pytest.raises(UnknownName, match="bridge-mpl"):
         candidates(("bridge-mpl",), labelled=True)
@@ -40,6 +52,17 @@ def test_a_way_is_served_by_what_it_stores_and_asks(rows):
     asked, stored = sides.serve(way("bridge-procrustes"), bridge)
     np.testing.assert_array_equal(asked.vectors, bridge.apply(query.new).vectors)
     assert stored is gallery.old
+
+
+def test_a_head_is_compared_with_one_on_the_old_model(rows):
+    head, control = candidates(("bridge-head",), labelled=True)
+    assert (head.kind, control) == ("head", CONTROL)
+    sides = Sides(rows.take(np.arange(0, 240, 4)), rows.take(np.arange(1, 240, 4)))
+    for way_, side in ((head, sides.query.new), (control, sides.query.old)):
+        fitted = fit_way(way_, rows, seed=0, progress=silent)
+        asked, stored = sides.serve(way_, fitted)
+        np.testing.assert_array_equal(asked.vectors, fitted.apply(side).vectors)
+        assert stored is sides.gallery.old
 
 
 def test_fused_scores_are_the_mean_of_both(rows):

@@ -15,11 +15,15 @@ def one(name, kind, score, gain):
     return Candidate(name=name, kind=kind, choice=score, map=around(score), gain=around(gain))
 
 
-def facts(*, new=0.1, upgrade=0.05, bridge=0.03, fuse=0.06, over=-0.02, adds=0.0, measure="labels"):
+def facts(
+    *, new=0.1, upgrade=0.05, bridge=0.03, fuse=0.06, over=-0.02, adds=0.0, measure="labels", head=None, control=0.0
+):
     """Gains over an old mAP of .4; None leaves a way out."""
     ways = {
         "upgrade": None if upgrade is None else one("ridge", "upgrade", 0.4 + upgrade, upgrade),
         "bridge": None if bridge is None else one("bridge-mlp", "bridge", 0.4 + bridge, bridge),
+        "head": None if head is None else one("bridge-head", "head", 0.4 + head, head),
+        "control": None if head is None else one("old-head", "control", 0.4 + control, control),
         "fuse": None if fuse is None else one("fused-ridge", "fuse", 0.4 + fuse, fuse),
     }
     return Facts(
@@ -27,8 +31,12 @@ def facts(*, new=0.1, upgrade=0.05, bridge=0.03, fuse=0.06, over=-0.02, adds=0.0
         old=one("old", "old", 0.4, 0.0),
         backfill=one("backfill", "backfill", 0.4 + new, new),
         **ways,
-        bridge_over_upgrade=around(over, 0.01),
-        fuse_over_upgrade=around(adds, 0.005),
+        over_upgrade={
+            "bridge-mlp": around(over, 0.01),
+            "bridge-head": around((head or 0) - (upgrade or 0), 0.01),
+            "fused-ridge": around(adds, 0.005),
+        },
+        head_over_control=None if head is None else around(head - control, 0.01),
     )
 
 
@@ -54,6 +62,11 @@ def facts(*, new=0.1, upgrade=0.05, bridge=0.03, fuse=0.06, over=-0.02, adds=0.0
         (facts(adds=0.004), "upgrade", "ridge"),  # not clearly above zero
         (facts(new=0.5, adds=0.02), "upgrade", "ridge"),  # a small part of what is missing
         (facts(upgrade=0.01, bridge=0.0, fuse=0.06, adds=0.05), "re-embed", "backfill"),
+        (facts(head=0.09), "bridge", "bridge-head"),
+        (facts(head=0.09, control=0.085), "upgrade", "ridge"),  # the labels did it
+        (facts(head=0.055), "upgrade", "ridge"),  # not better than the upgrade
+        (facts(upgrade=0.0, bridge=0.0, head=0.09, control=0.1), "re-embed", "backfill"),
+        (facts(upgrade=0.0, bridge=None, head=0.09, control=0.05), "bridge", "bridge-head"),
     ],
 )
 def test_each_verdict_has_its_numbers(found, verdict, chosen):
@@ -71,6 +84,13 @@ def test_reasons_name_the_numbers_that_decide():
     said = decide(facts(upgrade=0.01, bridge=0.0, fuse=0.06)).reasons[-1]
     assert "Only asking both models" in said
     assert "fused-ridge, +.060" in said
+
+
+def test_labels_alone_are_told_apart_from_the_new_model():
+    assert "needs no new model" in " ".join(decide(facts(head=0.09, control=0.085)).reasons)
+    assert "the new model adds +.090" in " ".join(decide(facts(head=0.09)).reasons)
+    assert "needs no new model" in " ".join(decide(facts(new=0.0, head=0.09, control=0.1)).reasons)
+    assert "labels" not in " ".join(decide(facts(head=0.01)).reasons)
 
 
 def curve(*gains, spread=0.02):
