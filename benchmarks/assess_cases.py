@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +38,8 @@ from own_embeddings import embed
 Array = NDArray[np.float64]
 
 CLASSES, PER_CLASS, LATENT = 80, 20, 24
+SERVES = ("upgrade", "fuse", "bridge")
+"""Verdicts that say that the stored vectors can serve the new model."""
 WIDTH = 0.65
 """Spread of the items of a class, in units of that of the classes."""
 
@@ -86,7 +89,7 @@ def rotation_and_noise(seed: int) -> Case:
     world = World.draw(seed)
     new = world.model(64, 0.1)
     turn = np.linalg.qr(world.rng.standard_normal((64, 64)))[0]
-    return Case(new @ turn + 0.9 * world.rng.standard_normal(new.shape), new, world.labels, ("upgrade",))
+    return Case(new @ turn + 0.9 * world.rng.standard_normal(new.shape), new, world.labels, SERVES)
 
 
 def lost_dimensions(seed: int) -> Case:
@@ -124,7 +127,7 @@ def label_noise(seed: int) -> Case:
     world = World.draw(seed)
     wrong = world.rng.random(len(world.labels)) < 0.1
     labels = np.where(wrong, world.rng.integers(0, CLASSES, len(wrong)), world.labels)
-    return Case(world.model(64, 0.9), world.model(64, 0.1), labels, ("upgrade",))
+    return Case(world.model(64, 0.9), world.model(64, 0.1), labels, SERVES)
 
 
 def anisotropic(seed: int) -> Case:
@@ -132,13 +135,13 @@ def anisotropic(seed: int) -> Case:
     world = World.draw(seed)
     scale = np.geomspace(1, 0.05, 64)
     old, new = (world.model(64, noise) * scale + 3 * scale[::-1] for noise in (0.9, 0.1))
-    return Case(old, new, world.labels, ("upgrade",))
+    return Case(old, new, world.labels, SERVES)
 
 
 def other_dimension(seed: int) -> Case:
     """The new vectors are three times as long as the old ones."""
     world = World.draw(seed)
-    return Case(world.model(48, 0.9), world.model(144, 0.1), world.labels, ("upgrade",))
+    return Case(world.model(48, 0.9), world.model(144, 0.1), world.labels, SERVES)
 
 
 def no_labels(seed: int) -> Case:
@@ -185,7 +188,8 @@ def photo_pairs(photos: Path, out: Path, sizes: tuple[int, int]) -> PairedVector
 def draw_classes(pairs: PairedVectors, seed: int, training: int = 50) -> PairedVectors:
     """The pairs with a split: of the classes not drawn, the official test photos are queries, the rest is gallery."""
     assert pairs.labels is not None
-    drawn = np.random.default_rng(seed).permutation(np.unique(pairs.labels))[:training]
+    names = np.unique(pairs.labels)
+    drawn = names[torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).numpy()[:training]]
     test = np.char.startswith(np.array([str(name).rsplit("/", 1)[-1] for name in pairs.ids]), "test_")
     held = np.where(test, "query", "gallery")
     return replace(pairs, split=np.where(np.isin(pairs.labels, drawn), "fit", held))

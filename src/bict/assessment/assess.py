@@ -137,6 +137,10 @@ def _facts(trial: Trial, choice: Choice, judged: Judged, lines: list[Candidate])
         fuse=line(next((way for way in judged.scores if way.kind == "fuse"), None)),
         over_upgrade={way.name: over(way, upgrade) for way in judged.scores},
         head_over_control=over(head, control),
+        first_hits={
+            way.name: trial.judging.bootstrap.mean(scores["recall@1"] - judged.scores[OLD]["recall@1"])
+            for way, scores in judged.scores.items()
+        },
     )
 
 

@@ -31,6 +31,7 @@ class Facts:
         fuse: upgrade and old vectors together, or None.
         over_upgrade: gain of each way over the upgrade, by name; None without an upgrade.
         head_over_control: gain of the head over its control, or None.
+        first_hits: change of recall@1 against old, by name of a way.
     """
 
     measure: Measure
@@ -43,6 +44,7 @@ class Facts:
     fuse: Candidate | None
     over_upgrade: dict[str, Estimate | None]
     head_over_control: Estimate | None
+    first_hits: dict[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def decide(facts: Facts) -> Decision:
     if bridge is not None and bridges and (not upgrades or above_zero(facts.over_upgrade[bridge.name])):
         if upgrades:
             reasons.append(f"{bridge.name} beats the upgrade by {signed(facts.over_upgrade[bridge.name])} mAP.")
-        return Decision("bridge", bridge.name, reasons)
+        return Decision("bridge", bridge.name, [*reasons, *_first_hit(facts, bridge)])
     if upgrade is None or not upgrades:
         return Decision("re-embed", "backfill", [*reasons, *_instead(facts)])
     if facts.fuse is not None and _clearly_adds(facts, facts.fuse, upgrade):
@@ -80,7 +82,18 @@ def decide(facts: Facts) -> Decision:
         reasons.append(f"Keeping the old vectors beside and asking both models adds {adds} mAP.")
         return Decision("fuse", facts.fuse.name, reasons)
     reasons.append(f"Embedding the gallery again would give {value(facts.backfill.map)}.")
-    return Decision("upgrade", upgrade.name, reasons)
+    return Decision("upgrade", upgrade.name, [*reasons, *_first_hit(facts, upgrade)])
+
+
+def _first_hit(facts: Facts, chosen: Candidate) -> list[str]:
+    """A better ranking can still have a worse first hit, as where a gallery holds near copies of its queries."""
+    change, fuse = facts.first_hits[chosen.name], facts.fuse
+    if not change.interval[1] < 0:
+        return []
+    said = f"But the first hit is right for fewer queries: recall@1 changes by {signed(change)}"
+    if fuse is not None and not facts.first_hits[fuse.name].interval[1] < 0:
+        return [f"{said}; {fuse.name}, with the old vectors kept, changes it by {signed(facts.first_hits[fuse.name])}."]
+    return [f"{said}."]
 
 
 def _bridge(facts: Facts) -> Candidate | None:

@@ -16,7 +16,17 @@ def one(name, kind, score, gain):
 
 
 def facts(
-    *, new=0.1, upgrade=0.05, bridge=0.03, fuse=0.06, over=-0.02, adds=0.0, measure="labels", head=None, control=0.0
+    *,
+    new=0.1,
+    upgrade=0.05,
+    bridge=0.03,
+    fuse=0.06,
+    over=-0.02,
+    adds=0.0,
+    measure="labels",
+    head=None,
+    control=0.0,
+    first=0.0,
 ):
     """Gains over an old mAP of .4; None leaves a way out."""
     ways = {
@@ -36,6 +46,8 @@ def facts(
             "bridge-head": around((head or 0) - (upgrade or 0), 0.01),
             "fused-ridge": around(adds, 0.005),
         },
+        first_hits={name: around(first) for name in ("ridge", "bridge-mlp", "bridge-head")}
+        | {"fused-ridge": around(0.01)},
         head_over_control=None if head is None else around(head - control, 0.01),
     )
 
@@ -84,6 +96,15 @@ def test_reasons_name_the_numbers_that_decide():
     said = decide(facts(upgrade=0.01, bridge=0.0, fuse=0.06)).reasons[-1]
     assert "Only asking both models" in said
     assert "fused-ridge, +.060" in said
+
+
+def test_a_worse_first_hit_is_told():
+    said = decide(facts(first=-0.05)).reasons[-1]
+    assert "recall@1 changes by -.050" in said
+    assert "fused-ridge, with the old vectors kept, changes it by +.010" in said
+    assert "recall@1" in decide(facts(first=-0.05, fuse=None)).reasons[-1]
+    assert "recall@1" in decide(facts(upgrade=0.0, bridge=0.05, first=-0.05)).reasons[-1]
+    assert "recall@1" not in " ".join(decide(facts(first=-0.01)).reasons)
 
 
 def test_labels_alone_are_told_apart_from_the_new_model():
