@@ -27,21 +27,23 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bict.assessment.assess import Findings, assess_pairs
+from bict.assessment.assess import assess_pairs
 from bict.assessment.candidates import BACKFILL, OLD
 from bict.assessment.fit import with_classes
 from bict.assessment.pairing import PairedVectors
 from bict.assessment.trial import Trial
 from bict.embeddings import Embeddings
 from bict.progress import silent_steps
+from bict.reports.assessment import Estimate
 from bict.runs import write_json
 
 try:
     from isotrieve import RidgeMapping
-    from isotrieve.quality.gate import QualityGate
+    from isotrieve.quality.gate import GateReport, QualityGate
 except ImportError:
     raise SystemExit("isotrieve is not installed, and bict is compared with it: pip install -e '.[peers]'") from None
 
+TOOLS = ("bict", "isotrieve")
 GATE_SHARE = 0.2
 
 
@@ -69,21 +71,29 @@ def line(name: str, seed: int, pairs: PairedVectors, right: tuple[str, ...]) -> 
 
 
 def ours(pairs: PairedVectors, seed: int, right: tuple[str, ...]) -> dict[str, Any]:
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     found = assess_pairs(pairs, seed=seed)
-    seconds = round(time.perf_counter() - began, 2)
-    decision = found.decision
-    best = best_upgrade(found)
+    spent = seconds(began)
+    decision, lines = found.decision, {one.name: one for one in found.candidates}
+    best = max((one for one in lines.values() if one.kind == "upgrade" and one.map), key=lambda one: one.choice)
     return {
         **{"verdict": decision.verdict, "correct": decision.verdict in right, "chosen": decision.chosen},
-        **{"best_upgrade": best.name, "map": round(best.map.value, 4), "gain": round(best.gain.value, 4)},
-        **{"gain_interval": [round(end, 4) for end in best.gain.interval], "seconds": seconds},
+        **{"chosen_map": round(lines[decision.chosen].map.value, 4), "rung": best.name},
+        **estimates(best.map, best.gain),
+        **spent,
     }
 
 
-def best_upgrade(found: Findings) -> Any:  # noqa: ANN401  (a candidate)
-    """The transform that choosing prefers: what stands against the other's mapping, whatever the verdict."""
-    return max((one for one in found.candidates if one.kind == "upgrade" and one.map), key=lambda one: one.choice)
+def estimates(level: Estimate, gain: Estimate) -> dict[str, Any]:
+    """mAP, and the gain over old vectors with its 95 % interval."""
+    interval = [round(end, 4) for end in gain.interval]
+    return {"map": round(level.value, 4), "gain": round(gain.value, 4), "gain_interval": interval}
+
+
+def seconds(began: tuple[float, float]) -> dict[str, float]:
+    """Seconds since then, and those of the processor, of all threads."""
+    ended = time.perf_counter(), time.process_time()
+    return {name: round(ended[at] - began[at], 2) for at, name in enumerate(("seconds", "cpu_seconds"))}
 
 
 def theirs(pairs: PairedVectors, trial: Trial, old: NDArray[np.float64], seed: int) -> dict[str, Any]:
@@ -93,10 +103,10 @@ def theirs(pairs: PairedVectors, trial: Trial, old: NDArray[np.float64], seed: i
     sample, calibration = np.sort(order[:number]), np.sort(order[number:])
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        began = time.perf_counter()
+        began = time.perf_counter(), time.process_time()
         mapping = RidgeMapping(alpha="auto", seed=seed).fit(pairs.old[calibration], pairs.new[calibration])
         report = QualityGate().evaluate(mapping, pairs.old[sample], pairs.new[sample])
-        seconds = time.perf_counter() - began
+        spent = seconds(began)
         mapping = RidgeMapping(alpha="auto", seed=seed).fit(pairs.old[kept], pairs.new[kept])
     sides = trial.judging.sides
     stored = mapping.transform(sides.gallery.old.vectors).astype(np.float32)
@@ -104,42 +114,51 @@ def theirs(pairs: PairedVectors, trial: Trial, old: NDArray[np.float64], seed: i
     found = trial.judging.score(sides.query.new, upgraded)["map"]
     gain = trial.judging.bootstrap.mean(found - old)
     return {
-        **{"gate": report.verdict.value, "predicted_retention": round(report.predicted_retention, 4)},
+        **{"gate": report.verdict.value, "prediction_alone": by_prediction(report)},
+        **{"predicted_retention": round(report.predicted_retention, 4)},
         **{"prediction_interval": [round(end, 4) for end in report.prediction_interval]},
         **{"top1_retention": round(report.top1_retention, 4), "margin_compression": report.margin_compression},
         **{"calibration": len(calibration), "sample": len(sample), "mapping": mapping.mapping_type},
-        **{"map": round(trial.judging.bootstrap.mean(found).value, 4), "gain": round(gain.value, 4)},
-        **{"gain_interval": [round(end, 4) for end in gain.interval], "gained": gain.interval[0] > 0},
-        **{"seconds": round(seconds, 2), "warnings": sorted({str(one.message).split(". ")[0] for one in said})},
+        **estimates(trial.judging.bootstrap.mean(found), gain),
+        **{"gained": gain.interval[0] > 0, **spent},
+        "warnings": sorted({str(one.message).split(". ")[0] for one in said}),
     }
 
 
+def by_prediction(report: GateReport) -> str:
+    """What the gate would answer by its predicted retention alone; its own answer asks the interval around it."""
+    found, bounds = report.predicted_retention, report.thresholds_used
+    return "PASS" if found >= bounds["pass_retention"] else "WARN" if found >= bounds["warn_retention"] else "FAIL"
+
+
 def summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """How often each is right: bict by its verdict; the gate, where its mapping gains over the old vectors."""
-    gates: dict[str, dict[str, int]] = {}
-    for one in lines:
-        found = gates.setdefault(one["isotrieve"]["gate"], {"cases": 0, "mapping_gains": 0, "upgrade_is_right": 0})
-        found["cases"] += 1
-        found["mapping_gains"] += one["isotrieve"]["gained"]
-        found["upgrade_is_right"] += "upgrade" in one["right"]
+    """How often bict's verdict is right; and of each answer of the gate, how often its mapping gains over old."""
+    answers: dict[str, dict[str, dict[str, int]]] = {"gate": {}, "prediction_alone": {}}
+    for kind, counts in answers.items():
+        for one in lines:
+            found = counts.setdefault(one["isotrieve"][kind], {"cases": 0, "mapping_gains": 0, "upgrade_is_right": 0})
+            found["cases"] += 1
+            found["mapping_gains"] += one["isotrieve"]["gained"]
+            found["upgrade_is_right"] += "upgrade" in one["right"]
     return {
-        **{"cases": len(lines), "bict_correct": sum(one["bict"]["correct"] for one in lines), "gates": gates},
-        **{f"{tool}_seconds": round(sum(one[tool]["seconds"] for one in lines), 1) for tool in ("bict", "isotrieve")},
+        **{"cases": len(lines), "bict_correct": sum(one["bict"]["correct"] for one in lines), **answers},
+        **{f"{tool}_seconds": round(sum(one[tool]["seconds"] for one in lines), 1) for tool in TOOLS},
         "bict_map_higher": sum(one["bict"]["map"] > one["isotrieve"]["map"] for one in lines),
     }
 
 
 def show(lines: list[dict[str, Any]]) -> None:
-    table = Table("case", "right", "old", "new", "verdict", "rung", "mAP", "s", "gate", "mAP", "gain", "s", box=None)
+    names = ("case", "right", "old", "new", "verdict", "chosen", "mAP", "rung", "mAP", "s", "gate", "mAP", "gain", "s")
+    table = Table(*names, box=None)
     for one in lines:
         mine, other = one["bict"], one["isotrieve"]
         table.add_row(
             *(f"{one['case']} ({one['seed']})", "/".join(one["right"]), f"{one['old_map']:.3f}"),
-            *(f"{one['backfill_map']:.3f}", mine["verdict"], mine["best_upgrade"], f"{mine['map']:.3f}"),
-            *(f"{mine['seconds']:.1f}", other["gate"], f"{other['map']:.3f}", f"{other['gain']:+.3f}"),
-            *(f"{other['seconds']:.1f}",),
+            *(f"{one['backfill_map']:.3f}", mine["verdict"], mine["chosen"], f"{mine['chosen_map']:.3f}"),
+            *(mine["rung"], f"{mine['map']:.3f}", f"{mine['seconds']:.1f}"),
+            *(other["gate"], f"{other['map']:.3f}", f"{other['gain']:+.3f}", f"{other['seconds']:.1f}"),
         )
-    Console().print(table)
+    Console(width=160).print(table)
 
 
 def main() -> None:

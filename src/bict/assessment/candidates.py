@@ -22,6 +22,8 @@ BRIDGE, FUSED = "bridge-", "fused-"
 LABELLED = "head"
 """The form of bridge that learns the classes of the pairs."""
 HALF = (0.5, 0.5)
+HEAD_ROWS = 10_000
+"""Most pairs that a head learns from, drawn at random: more of them take minutes."""
 MANY_ROWS = 20_000
 NARROW = {"hidden": 256}
 FEW_ROWS = {**NARROW, "batch": 256}
@@ -110,6 +112,8 @@ def fit_way(way: Way, rows: Rows, *, seed: int, progress: Progress) -> Fitted:
     Raises:
         TransformError: it cannot be fitted on them.
     """
+    if way.rung == LABELLED and len(rows) > HEAD_ROWS:
+        rows = rows.take(np.sort(np.random.default_rng(seed).choice(len(rows), HEAD_ROWS, replace=False)))
     pairs, old, new = rows.pairs(), rows.old.space, rows.new.space
     settings = (NARROW if len(rows) > MANY_ROWS else FEW_ROWS) if way.rung == "mlp" else {}
     if way.kind == "control":

@@ -150,9 +150,9 @@ class Trial:
         return choice
 
     def judge(self, choice: Choice) -> Judged:
-        """Score every way on the judge part; the best of each kind is fitted again first, on the choose part, too."""
+        """Score every way on the judge part; the best upgrade and bridge are fitted again, on the choose part, too."""
         rows, judged, upgrade = self._kept(), Judged(), choice.best("upgrade")
-        again = [choice.best(kind) for kind in ("upgrade", "bridge", "head", "control")]
+        again = upgrade, choice.best("bridge")
         self._judge(judged, OLD, None)
         self._judge(judged, BACKFILL, None)
         for way, fitted in choice.fitted.items():
@@ -171,8 +171,8 @@ class Trial:
             judged.gaps[way] = self.judging.gap(*served, seed=self.seed)
 
     def curve(self, way: Way, judged: Judged) -> list[CurvePoint]:
-        """Gain of a way that was fitted on all but the judge part, were it fitted on fewer pairs, drawn at random."""
-        rows, points = self._kept(), []
+        """Gain of a way, and what it would be were it fitted on fewer pairs, drawn at random."""
+        rows, points = Rows.of(self.pairs, self.parts.fit) if way.kind == "head" else self._kept(), []
         order = np.random.default_rng(self.seed).permutation(len(rows))
         with self.steps("learning curve") as progress:
             for at, share in enumerate(CURVE, 1):

@@ -35,7 +35,7 @@ class Estimate(_Part):
 class Candidate(_Part):
     """One way to serve, fitted on the fit part, chosen by the choose part and reported on the judge part.
 
-    Before it is reported, the best of each kind is fitted again on both other parts.
+    Before it is reported, the best upgrade and the best bridge are fitted again on both other parts.
 
     Attributes:
         name: such as "ridge", "bridge-mlp" or "fused-ridge"; "old" and "backfill" are the two ends.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bict.errors import TransformError
 from bict.progress import Progress, silent
-from bict.transforms.ridge import Ridge, RidgePath
+from bict.transforms.ridge import Ridge, RidgePath, Score
 from bict.transforms.rung import Pairs, require_at_least
 
 
@@ -26,7 +26,7 @@ class LowRank(Ridge):
     the default is half of the smaller dimension. The map is kept as one matrix: two factors hold as many numbers.
 
     Attributes:
-        penalties: the grid of alpha, as in `Ridge`; chosen for the map of reduced rank.
+        penalties: the grid of alpha, as in `Ridge`; chosen for the map of reduced rank, next to that of the full one.
         held_out: part of the images on which the penalty is chosen, as in `Ridge`.
         seed: of that split.
         rank: at most the smaller dimension; None for half of it, rounded up.
@@ -59,6 +59,23 @@ class LowRank(Ridge):
     def settings(self) -> dict[str, Any]:
         """Grid, held-out share, seed and rank."""
         return {**super().settings(), "rank": self.rank}
+
+    def _best(self, path: RidgePath, score: Score) -> float:
+        """The penalty of the full map, or where the cut map climbs from there: each try costs an eigendecomposition."""
+        ordered = sorted(self.penalties)
+        full = [score(weight, path.bias(weight)) for weight in map(path.weight, ordered)]
+        cut: dict[int, float] = {}
+
+        def height(place: int) -> float:
+            if place not in cut:
+                inside = 0 <= place < len(ordered)
+                cut[place] = score(*self._solve(path, ordered[place])) if inside else -np.inf
+            return cut[place]
+
+        place = int(np.argmax(full))
+        while (better := max((place, place - 1, place + 1), key=height)) != place:
+            place = better
+        return ordered[place]
 
     def _solve(self, path: RidgePath, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         full = path.weight(penalty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -16,6 +17,8 @@ from bict.transforms.rung import Pairs
 
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
 CLASSES_TO_HOLD_OUT = 10
+Score = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""Of a map on held-out images, from its weight and bias."""
 
 
 @dataclass(eq=False)
@@ -97,13 +100,17 @@ class Ridge:
     def _choose(self, kept: Gram, held: Pairs) -> float:
         path = RidgePath(kept)
         old, new = held.old[0].astype(np.float64), held.new[0].astype(np.float64)
-        cosines = []
-        for penalty in self.penalties:
-            weight, bias = self._solve(path, penalty)
-            mapped = old @ weight + bias
-            lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new, axis=1)
-            cosines.append(float(np.mean(np.sum(mapped * new, axis=1) / np.maximum(lengths, np.finfo(float).tiny))))
-        return self.penalties[int(np.argmax(cosines))]
+        return self._best(path, lambda weight, bias: _mean_cosine(old @ weight + bias, new))
+
+    def _best(self, path: RidgePath, score: Score) -> float:
+        """The penalty whose map has the highest score."""
+        scores = [score(*self._solve(path, penalty)) for penalty in self.penalties]
+        return self.penalties[int(np.argmax(scores))]
+
+
+def _mean_cosine(mapped: NDArray[np.float64], new: NDArray[np.float64]) -> float:
+    lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(new, axis=1)
+    return float(np.mean(np.sum(mapped * new, axis=1) / np.maximum(lengths, np.finfo(float).tiny)))
 
 
 class RidgePath:
