@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bict.reports.bench import BenchRecord
 from bict.reports.bench_figures import chain_chart, methods_chart, sweep_chart
-from bict.reports.bench_table import grouped, lines, load_bench_records, markdown, sweep
+from bict.reports.bench_table import grouped, is_plain, lines, load_bench_records, markdown, sweep
 
 ROOT = Path(__file__).parents[1]
 PAGE, FIGURES = ROOT / "docs" / "results.md", ROOT / "docs" / "figures"
@@ -29,10 +29,10 @@ def figures(records: list[BenchRecord]) -> Iterator[tuple[str, str]]:
                 for gallery in ("once", "growing"):
                     yield f"{data}-chain-{line.method}-{gallery}.svg", chain_chart(line, gallery, "chart")
             continue
-        plain = [line for line in found if "@" not in line.method]
+        plain = [line for line in found if is_plain(line.method)]
         if len(plain) > 1:
             yield f"{data}-{scenario}.svg", methods_chart(plain, "chart")
-        for method, curve in sweep(found).items():
+        for method, curve in sweep(some).items():
             yield f"{data}-{scenario}-{method}.svg", sweep_chart(curve, method, "chart")
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bict.reports.bench import BenchRecord
 from bict.reports.bench_figures import chain_chart, methods_chart, sweep_chart
-from bict.reports.bench_table import COLUMNS, grouped, lines, marks, reference, served_share, sweep
+from bict.reports.bench_table import COLUMNS, grouped, is_plain, lines, marks, reference, served_share, sweep
 from bict.reports.files import write_text
 from bict.reports.page import template
 
@@ -27,10 +27,10 @@ def write_bench_report(records: Sequence[BenchRecord], path: str | Path) -> Path
 
 def _section(number: int, data: str, scenario: str, records: Sequence[BenchRecord]) -> dict[str, Any]:
     found, charts = lines(records), []
-    plain = [line for line in found if "@" not in line.method and line.served]
+    plain = [line for line in found if is_plain(line.method) and line.served]
     if plain:
         charts.append(methods_chart(plain, f"methods-{number}"))
-    for place, (method, curve) in enumerate(sweep(found).items()):
+    for place, (method, curve) in enumerate(sweep(records).items()):
         charts.append(sweep_chart(curve, method, f"sweep-{number}-{place}"))
     if scenario == "sequential":
         charts += [

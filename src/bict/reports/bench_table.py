@@ -31,6 +31,8 @@ COLUMNS = {
     "backfill": "own backfill",
     "free_backfill": "free backfill",
 }
+ABLATION = "psi-"
+"""How methods begin that differ in the transform alone; they have a table of their own."""
 WEIGHTED = re.compile(r"(?P<method>.+)@(?P<weight>[\d.e-]+)")
 
 
@@ -115,14 +117,42 @@ def _line(method: str, records: Sequence[BenchRecord]) -> Line:
     )
 
 
-def sweep(found: Sequence[Line]) -> dict[str, list[tuple[float, Line]]]:
-    """Lines of methods with a weight in their name, by method, the weights rising."""
-    curves: dict[str, list[tuple[float, Line]]] = defaultdict(list)
-    for line in found:
-        match = WEIGHTED.fullmatch(line.method)
+def is_plain(method: str) -> bool:
+    """Whether a method is of the main table: its weight is its own, and it is no form of the transform."""
+    return "@" not in method and not method.startswith(ABLATION)
+
+
+def sweep(records: Sequence[BenchRecord]) -> dict[str, list[tuple[float, Line]]]:
+    """Lines of methods with a weight in their name, by method, the weights rising.
+
+    The method without a weight in its name is one of them, at the weight it has and on the seeds of the others.
+    """
+    weighted: dict[str, dict[float, list[BenchRecord]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        match = WEIGHTED.fullmatch(record.method)
         if match:
-            curves[match["method"]].append((float(match["weight"]), line))
-    return {method: sorted(points, key=lambda point: point[0]) for method, points in curves.items() if len(points) > 1}
+            weighted[match["method"]][float(match["weight"])].append(record)
+    named = {
+        method: {record.seed for some in points.values() for record in some} for method, points in weighted.items()
+    }
+    own = [record for record in records if record.seed in named.get(record.method, ())]
+    for record in own:
+        weight = _own_weight(record)
+        if weight is not None:
+            weighted[record.method][weight].append(record)
+    return {
+        method: [(weight, _line(method, points[weight])) for weight in sorted(points)]
+        for method, points in sorted(weighted.items())
+        if len(points) > 1
+    }
+
+
+def _own_weight(record: BenchRecord) -> float | None:
+    """The backward weight of the method a record is of."""
+    method = record.config.get("method")
+    new = method.get("new") if isinstance(method, dict) else None
+    weight = new.get("backward_weight") if isinstance(new, dict) else None
+    return float(weight) if isinstance(weight, int | float) else None
 
 
 def baselines(found: Sequence[Line]) -> Line:
@@ -164,13 +194,16 @@ def markdown(records: Sequence[BenchRecord]) -> str:
     """One Markdown table for each data set and scenario, and one for each sweep and chain."""
     parts = []
     for (data, scenario), some in grouped(records).items():
-        plain = [record for record in some if "@" not in record.method]
+        plain = [record for record in some if is_plain(record.method)]
+        ablation = [record for record in some if record.method.startswith(ABLATION)]
         if scenario == "sequential":
             parts += [f"### {data}, {scenario}, {line.method}\n\n{_chain(line)}" for line in lines(some)]
             continue
         if plain:
             parts.append(f"### {data}, {scenario}\n\n{_methods(plain)}")
-        for name, curve in sweep(lines(some)).items():
+        if ablation:
+            parts.append(f"### {data}, {scenario}: forms of the transform\n\n{_methods(ablation)}")
+        for name, curve in sweep(some).items():
             parts.append(f"### {data}, {scenario}: weight of {name}\n\n{_weights(curve)}")
     return "\n\n".join(parts) + "\n"
 

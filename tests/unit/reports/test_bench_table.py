@@ -79,10 +79,14 @@ def test_a_method_with_an_old_model_of_its_own_is_no_baseline_for_the_others():
 
 
 def test_weights_in_names_are_a_sweep_in_their_order():
-    some = [record(f"influence@{weight}", 0.5) for weight in ("10", "0.3", "0")] + [record("influence", 0.5)]
-    curves = sweep(lines(some))
+    own = {"method": {"new": {"backward_weight": 3}}}
+    plain = [record("influence", 0.6, seed=seed).model_copy(update={"config": own}) for seed in (0, 1)]
+    some = [record(f"influence@{weight}", 0.5) for weight in ("10", "0.3", "0")] + plain
+    curves = sweep(some)
     assert list(curves) == ["influence"]
-    assert [weight for weight, _ in curves["influence"]] == [0, 0.3, 10]
+    assert [weight for weight, _ in curves["influence"]] == [0, 0.3, 3, 10]
+    assert curves["influence"][2][1].seeds == (0,)  # the others were run on seed 0 alone
+    assert sweep([record("influence", 0.5), record("influence@1", 0.5)]) == {}  # a record that does not say its weight
 
 
 def test_tables_say_every_mean_once_and_chains_by_generation():
