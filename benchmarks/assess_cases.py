@@ -23,12 +23,15 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import spearmanr
 
 from bict.assessment.assess import Findings, assess_pairs
 from bict.assessment.pairing import PairedVectors, pair_files
 from bict.assessment.vector_file import in_memory, open_vector_file
 from bict.cli.progress import terminal_steps
 from bict.embeddings import Embeddings, normalise
+from bict.evaluation import BackfillCurve
+from bict.reports.assessment import Confidence
 from bict.runs import write_json
 from bict.spaces import Space, fingerprint
 
@@ -38,6 +41,7 @@ from own_embeddings import embed
 Array = NDArray[np.float64]
 
 CLASSES, PER_CLASS, LATENT = 80, 20, 24
+ENDS = ("old", "backfill", "old-head")
 SERVES = ("upgrade", "fuse", "bridge")
 """Verdicts that say that the stored vectors can serve the new model."""
 WIDTH = 0.65
@@ -210,8 +214,25 @@ def line(name: str, seed: int, pairs: PairedVectors, right: tuple[str, ...]) -> 
     return {
         **{"case": name, "seed": seed, "right": list(right), "verdict": verdict, "correct": verdict in right},
         **{"chosen": found.decision.chosen, "pairs": len(pairs.ids), "agreement": found.preflight.agreement},
-        **{"seconds": seconds, "rows": _rows(found)},
+        **{"seconds": seconds, "rows": _rows(found), "confidence": _confidence(found.confidence)},
     }
+
+
+def _confidence(found: Confidence | None) -> dict[str, float] | None:
+    """How well the predicted errors order the items, and what that gives a backfill: areas under both curves."""
+    if found is None:
+        return None
+    curves = {"predicted_first": found.predicted_first, "random": found.random}
+    areas = {name: round(BackfillCurve(found.ratios, scores).area, 4) for name, scores in curves.items()}
+    return {"rank_correlation": round(found.rank_correlation, 3), **areas}
+
+
+def foretold(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Whether the pre-flight agreement says how much of a backfill's gain is recovered, where there is a gain."""
+    cases = [one for one in lines if one["rows"]["backfill"]["gain"] > 0.02]
+    best = [max(row["recovered_share"] for name, row in one["rows"].items() if name not in ENDS) for one in cases]
+    agreement = [one["agreement"] for one in cases]
+    return {"cases": len(cases), "spearman": round(float(spearmanr(agreement, best).statistic), 3)}
 
 
 def _rows(found: Findings) -> dict[str, dict[str, float | None]]:
@@ -257,7 +278,8 @@ def main() -> None:
     show(lines)
     command = "python benchmarks/assess_cases.py" + (" --photos PHOTOS" if options.photos else "")
     if options.json:
-        write_json(options.json, {"command": command, "seeds": options.seeds, "cases": lines})
+        record = {"command": command, "seeds": options.seeds, "cases": lines, "agreement_and_share": foretold(lines)}
+        write_json(options.json, record)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from bict.assessment.candidates import Fitted, Rows, Way, candidates, fit_way
 from bict.assessment.confidence import ErrorModel
 from bict.assessment.pairing import PairedVectors
 from bict.assessment.parts import Parts
-from bict.assessment.trial import Choice, Trial
+from bict.assessment.trial import Choice, Trial, set_apart
 from bict.errors import TransformError
 from bict.progress import Progress, Steps, silent
 from bict.transforms.card import Ladder, RungScore
@@ -21,7 +21,7 @@ from bict.transforms.card import Ladder, RungScore
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What an assessment's choice gives when it is fitted on all pairs.
+    """What an assessment's choice gives when it is fitted on all pairs but those the user set apart.
 
     Attributes:
         way: transform or bridge.
@@ -34,7 +34,7 @@ class Fit:
 
 
 def fit_best(pairs: PairedVectors, name: str | None, *, seed: int = 0, progress: Progress = silent) -> Fit:
-    """The named way, or the transform that is best on the choose part, fitted on all pairs.
+    """The named way, or the transform that is best on the choose part, fitted on all pairs but those set apart.
 
     Raises:
         UnknownName: no such rung or bridge.
@@ -49,8 +49,9 @@ def fit_best(pairs: PairedVectors, name: str | None, *, seed: int = 0, progress:
     chosen = choice.best(tried[0].kind)
     if chosen is None:
         raise TransformError("; ".join(f"{way.name}: {note}" for way, note in choice.notes.items()))
-    fitted = fit_way(chosen, Rows.of(pairs, np.arange(len(pairs.ids))), seed=seed, progress=silent)
-    fitted.scores = _ladder(trial, choice, chosen, len(pairs.ids))
+    rows = np.flatnonzero(~set_apart(pairs, None))
+    fitted = fit_way(chosen, Rows.of(pairs, rows), seed=seed, progress=silent)
+    fitted.scores = _ladder(trial, choice, chosen, len(rows))
     upgrades = chosen.kind == "upgrade"
     errors = learn_errors(pairs, trial.parts, choice.fitted[chosen], seed=seed) if upgrades else None
     progress(1, 1)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bict.assessment.candidates import BACKFILL, FUSED, OLD, Fitted, Rows, Way, fit_way, fusible
 from bict.assessment.estimates import Float
@@ -25,6 +26,16 @@ CURVE = (1 / 8, 1 / 4, 1 / 2)
 """Shares of the pairs at which the learning curve is measured, besides all."""
 
 
+def set_apart(pairs: PairedVectors, relevance: RelevancePairs | None) -> NDArray[np.bool_]:
+    """`(pairs,)` which rows the user named as queries and gallery; none where too few would be left to fit on."""
+    held = np.zeros(len(pairs.ids), np.bool_)
+    if pairs.split is not None:
+        held |= np.isin(pairs.split, ("query", "gallery"))
+    if relevance is not None:
+        held |= np.isin(pairs.ids, np.concatenate([relevance.query_ids, relevance.item_ids]))
+    return held if (~held).sum() >= LEAST_ROWS else np.zeros_like(held)
+
+
 def divide(pairs: PairedVectors, relevance: RelevancePairs | None, seed: int) -> Parts:
     """Fit, choose and judge parts; rows that the user set apart as queries and gallery are the judge part.
 
@@ -34,13 +45,9 @@ def divide(pairs: PairedVectors, relevance: RelevancePairs | None, seed: int) ->
     Raises:
         DataError: too few pairs.
     """
-    held = np.zeros(len(pairs.ids), bool)
-    if pairs.split is not None:
-        held |= np.isin(pairs.split, ("query", "gallery"))
-    if relevance is not None:
-        held |= np.isin(pairs.ids, np.concatenate([relevance.query_ids, relevance.item_ids]))
+    held = set_apart(pairs, relevance)
     rest = np.flatnonzero(~held)
-    if not held.any() or len(rest) < LEAST_ROWS:
+    if not held.any():
         return split_parts(pairs.labels, len(pairs.ids), seed=seed)
     inner = split_parts(None if pairs.labels is None else pairs.labels[rest], len(rest), seed=seed)
     fit, judge = rest[inner.fit], np.flatnonzero(held)

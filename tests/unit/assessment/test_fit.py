@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from tests.unit.assessment.made import world
+from tests.unit.assessment.made import with_split, world
 
 from bict.assessment.assess import assess_pairs
 from bict.assessment.candidates import Rows
@@ -24,6 +26,15 @@ def test_fits_what_the_assessment_chose_on_all_pairs():
     assert {rung.name: rung.map for rung in psi.scores.rungs}[best.name] == pytest.approx(best.choice)
     assert [done / total for done, total in told] == sorted(done / total for done, total in told)
     assert told[-1][0] == told[-1][1]
+
+
+def test_rows_set_apart_to_judge_on_are_never_fitted():
+    pairs = world(classes=60)
+    split = np.where(np.arange(480) < 300, "", np.where(np.arange(480) % 2, "query", "gallery"))
+    rest = replace(pairs, **{name: getattr(pairs, name)[:300] for name in ("ids", "old", "new", "labels")})
+    apart, alone = fit_best(with_split(pairs, split), "ridge").way, fit_best(rest, "ridge").way
+    assert apart.digest == alone.digest
+    assert apart.scores.pairs == 300
 
 
 def test_a_named_way_is_fitted_without_choosing(tmp_path):
