@@ -112,15 +112,15 @@ def theirs(pairs: PairedVectors, trial: Trial, old: NDArray[np.float64], seed: i
     stored = mapping.transform(sides.gallery.old.vectors).astype(np.float32)
     upgraded = Embeddings(sides.gallery.new.ids, stored, pairs.new_space, sides.gallery.new.labels)
     found = trial.judging.score(sides.query.new, upgraded)["map"]
-    gain = trial.judging.bootstrap.mean(found - old)
+    judged = estimates(trial.judging.bootstrap.mean(found), trial.judging.bootstrap.mean(found - old))
     return {
         **{"gate": report.verdict.value, "prediction_alone": by_prediction(report)},
         **{"predicted_retention": round(report.predicted_retention, 4)},
         **{"prediction_interval": [round(end, 4) for end in report.prediction_interval]},
         **{"top1_retention": round(report.top1_retention, 4), "margin_compression": report.margin_compression},
         **{"calibration": len(calibration), "sample": len(sample), "mapping": mapping.mapping_type},
-        **estimates(trial.judging.bootstrap.mean(found), gain),
-        **{"gained": gain.interval[0] > 0, **spent},
+        **judged,
+        **{"gained": judged["gain_interval"][0] > 0, **spent},
         "warnings": sorted({str(one.message).split(". ")[0] for one in said}),
     }
 

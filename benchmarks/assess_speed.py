@@ -37,6 +37,8 @@ LATENT, WIDTH, PER_CLASS = 48, 0.65, 50
 NOISE = {"old": 3.0, "new": 0.5}
 SECONDS, GIGABYTES = 180, 4
 """Allowed on 2 idle cores."""
+IDLE = 0.5
+"""Load below which the machine counts as idle."""
 
 
 def write_vectors(path: Path, side: str, rows: int, dim: int) -> Path:
@@ -75,7 +77,7 @@ def measure(folder: Path, rows: int, dim: int, threads: int) -> dict[str, Any]:
         **{"system_seconds": round(used.ru_stime, 1), "peak_gigabytes": round(used.ru_maxrss / 2**20, 2)},
         **{"load": {"before": before, "after": load()}, "exit_code": done.returncode},
         **{name: found[name] for name in ("verdict", "chosen", "counts", "timing")},
-        **{name: round(found[name]["value"], 4) for name in ("old", "upgraded", "backfill", "recovered_share")},
+        "map": {rung["name"]: round(rung["map"]["value"], 4) for rung in found["rungs"] if rung["map"]},
     }
 
 
@@ -100,17 +102,20 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads of the command.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
 ) -> None:
+    given = (("rows", rows, 100_000), ("dim", dim, 768), ("threads", threads, 2))
     with tempfile.TemporaryDirectory(prefix="bict-assess-") as folder:
         result = measure(Path(folder), rows, dim, threads)
     show(result)
+    options = [f"--{name} {value}" for name, value, usual in given if value != usual]
     allowed = {"seconds": SECONDS, "gigabytes": GIGABYTES}
     record = {
         "benchmark": "assess_speed",
-        "command": "python benchmarks/assess_speed.py",
+        "command": " ".join(["python", "benchmarks/assess_speed.py", *options]),
         "rows": {"pairs": rows, "dim": dim, "classes": max(20, rows // PER_CLASS)},
         "threads": threads,
         "cores": os.cpu_count(),
         "allowed_on_idle_cores": allowed,
+        "was_idle": result["load"]["before"][0] < IDLE,
         "within": result["seconds"] <= SECONDS and result["peak_gigabytes"] <= GIGABYTES,
         "result": result,
         "versions": {name: version(name) for name in ("bict", "numpy", "torch")}

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from bict.transforms import RUNGS
 from bict.workflow.train import train
 
 ROOT = Path(__file__).parents[2]
+ENDS = ("old", "backfill", "old-head")
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
@@ -126,3 +128,26 @@ def test_every_record_of_the_bench_names_its_command_and_no_place() -> None:
         assert record["command"].startswith("bict experiment run"), path
         assert path.stem == f"{record['method']}-{record['seed']}"
         assert not record["quick"]
+
+
+def test_the_cases_of_the_assessment_are_those_of_the_record() -> None:
+    page = (ROOT / "docs" / "assess.md").read_text()
+    cases = json.loads((ROOT / "benchmarks" / "records" / "assess_cases.json").read_text())["cases"]
+    assert len(cases) == 42
+    assert all(case["correct"] for case in cases)
+    for name in {case["case"] for case in cases}:
+        some = [case for case in cases if case["case"] == name]
+        ways = [max(row["map"] for way, row in case["rows"].items() if way not in ENDS) for case in some]
+        means = (
+            statistics.mean(case["rows"]["old"]["map"] for case in some),
+            statistics.mean(ways),
+            statistics.mean(case["rows"]["backfill"]["map"] for case in some),
+            statistics.mean(case["agreement"] for case in some),
+        )
+        assert " | ".join(f"{value:.3f}" for value in means) in page.partition(f"| {name} |")[2].partition("\n")[0], name
+    peer = json.loads((ROOT / "benchmarks" / "records" / "assess_peer.json").read_text())
+    summary = peer["summary"]
+    assert summary["cases"] == summary["bict_correct"] == 28
+    warned = summary["gate"]["WARN"]
+    assert f"WARN {warned['cases']} times" in page
+    assert f"of the {warned['cases']} an upgrade is right in {warned['upgrade_is_right']}" in page
