@@ -144,7 +144,9 @@ def test_the_cases_of_the_assessment_are_those_of_the_record() -> None:
             statistics.mean(case["rows"]["backfill"]["map"] for case in some),
             statistics.mean(case["agreement"] for case in some),
         )
-        assert " | ".join(f"{value:.3f}" for value in means) in page.partition(f"| {name} |")[2].partition("\n")[0], name
+        assert " | ".join(f"{value:.3f}" for value in means) in page.partition(f"| {name} |")[2].partition("\n")[0], (
+            name
+        )
     peer = json.loads((ROOT / "benchmarks" / "records" / "assess_peer.json").read_text())
     summary = peer["summary"]
     assert summary["cases"] == summary["bict_correct"] == 28

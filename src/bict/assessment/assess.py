@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bict.assessment.candidates import BACKFILL, OLD, Way, candidates
+from bict.assessment.candidates import BACKFILL, OLD, Sides, Way, candidates
 from bict.assessment.confidence import confidence_curve
 from bict.assessment.decision import Decision, Facts, decide, more_pairs
 from bict.assessment.fit import learn_errors, with_classes
@@ -14,7 +14,7 @@ from bict.assessment.pairing import PairedVectors
 from bict.assessment.preflight import gram_agreement
 from bict.assessment.relevance import RelevancePairs
 from bict.assessment.threshold import carry_threshold
-from bict.assessment.trial import Choice, Judged, Trial
+from bict.assessment.trial import Choice, Judged, Trial, oddities
 from bict.progress import Steps, silent_steps
 from bict.reports.assessment import Candidate, Confidence, CurvePoint, Estimate, Measure, Preflight, Threshold
 
@@ -30,6 +30,7 @@ class Findings:
     threshold: Threshold | None
     confidence: Confidence | None
     measure: Measure
+    warnings: list[str]
     counts: dict[str, int]
     timing: dict[str, float]
 
@@ -76,9 +77,10 @@ def assess_pairs(
         candidates=lines,
         curve=curve,
         preflight=preflight,
-        threshold=_threshold(trial, judged, best, threshold),
+        threshold=_threshold(trial, judged, followed, threshold),
         confidence=_confidence(trial, choice, best),
         measure=trial.judging.measure,
+        warnings=oddities(pairs, relevance, trial.parts),
         counts=_counts(trial),
         timing=trial.timing,
     )
@@ -144,14 +146,13 @@ def _facts(trial: Trial, choice: Choice, judged: Judged, lines: list[Candidate])
     )
 
 
-def _threshold(trial: Trial, judged: Judged, best: Way | None, threshold: float | None) -> Threshold | None:
-    """Carried over on the judge part's gallery, whose classes no fit has seen."""
-    if threshold is None or best is None:
+def _threshold(trial: Trial, judged: Judged, way: Way | None, threshold: float | None) -> Threshold | None:
+    """Carried over to the way that is followed, on the judge part's gallery."""
+    if threshold is None or way is None:
         return None
     rows = trial.judging.sides.gallery
-    return carry_threshold(
-        threshold, old=rows.old, upgraded=judged.fitted[best].apply(rows.old), new=rows.new, seed=trial.seed
-    )
+    asked, stored = Sides(rows, rows).serve(way, judged.fitted[way])
+    return carry_threshold(threshold, old=rows.old, upgraded=stored, new=asked, seed=trial.seed)
 
 
 def _confidence(trial: Trial, choice: Choice, best: Way | None) -> Confidence | None:

@@ -59,7 +59,7 @@ def candidates(names: tuple[str, ...], *, labelled: bool) -> list[Way]:
         UnknownName: neither a rung nor "bridge-" and a form of a bridge.
     """
     bridges = [f"{BRIDGE}{form}" for form in BRIDGES]
-    known = [*RUNGS, *bridges]
+    known = [*(name for name in RUNGS if name != LABELLED), *bridges]
     chosen = names or (*UPGRADES, *(name for name in bridges if labelled or way(name).kind != "head"))
     for name in chosen:
         if name not in known:

@@ -113,11 +113,13 @@ def _labels(facts: Facts) -> list[str]:
     said += f"{value(head.map)}"
     if above_zero(facts.head_over_control):
         return [f"{said}: the new model adds {signed(facts.head_over_control)}."]
-    return [f"{said}: that gain comes from the labels, and needs no new model."]
+    if above_zero(control.gain):
+        return [f"{said}: that gain comes from the labels, and needs no new model."]
+    return [f"{said}: not clearly more, {signed(facts.head_over_control)}, so it is not credited to the new model."]
 
 
 def _instead(facts: Facts) -> list[str]:
-    said = [f"No transform carries the difference: embedding again would give {value(facts.backfill.map)}."]
+    said = [f"No map by itself is shown to beat the old model: embedding again would give {value(facts.backfill.map)}."]
     if facts.fuse is not None and above_zero(facts.fuse.gain):
         said.append(
             f"Only asking both models, with old and upgraded vectors kept, beats the old model: {facts.fuse.name}, "
@@ -145,7 +147,9 @@ def more_pairs(curve: Sequence[CurvePoint], decision: Decision) -> str:
     needed = -last.gain.interval[0] / slope if slope > 0 else math.inf
     if needed > MOST_DOUBLINGS:
         return f"{said}: more pairs alone would not change the verdict."
-    return f"{said}: about {round(last.pairs * 2**needed, -2):,.0f} pairs might change the verdict."
+    wanted = max(last.pairs * 2**needed, last.pairs * 1.1)
+    digits = 10 ** (math.floor(math.log10(wanted)) - 1)
+    return f"{said}: about {math.ceil(round(wanted / digits, 6)) * digits:,} pairs might change the verdict."
 
 
 def above_zero(estimate: Estimate | None) -> bool:

@@ -9,7 +9,7 @@ from itertools import count
 
 import numpy as np
 
-from bict.assessment.candidates import Fitted, Rows, Way, candidates, fit_way
+from bict.assessment.candidates import FUSED, Fitted, Rows, Way, candidates, fit_way
 from bict.assessment.confidence import ErrorModel
 from bict.assessment.pairing import PairedVectors
 from bict.assessment.parts import Parts
@@ -42,7 +42,7 @@ def fit_best(pairs: PairedVectors, name: str | None, *, seed: int = 0, progress:
         DataError: too few pairs to choose by, or to learn the errors from.
     """
     pairs = with_classes(pairs)
-    ways = candidates((name,) if name else (), labelled=pairs.labels is not None)
+    ways = candidates((name.removeprefix(FUSED),) if name else (), labelled=pairs.labels is not None)
     tried = ways[:1] if name else [way for way in ways if way.kind == "upgrade"]
     trial = Trial.of(pairs, None, seed=seed, steps=_counted(progress, len(tried) + 1))
     choice = trial.choose(tried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from bict.assessment.candidates import Rows, Sides
 from bict.assessment.estimates import Bootstrap
 from bict.assessment.relevance import RelevancePairs
 from bict.embeddings import Embeddings
+from bict.errors import DataError, SpaceError
 from bict.evaluation import Listed, evaluate_pair, nearest, score_gap
 from bict.reports.assessment import Measure
 
@@ -23,6 +25,8 @@ CLUSTERS = 10
 ITEMS_PER_CLUSTER = 20
 QUERIES_PER_GROUP = 3
 GAP_PAIRS = 20_000
+ALIKE = 1e-4
+"""Part of the largest similarity by which a first and a tenth neighbour differ at least, if vectors mean anything."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +62,21 @@ class Judge:
         Raises:
             DataError: no query is left, or none has anything to find.
         """
-        query, gallery = _choose(rows, split, pairs, most_queries, seed)
+        query, gallery = _sides(rows, split, pairs)
+        labelled = rows.old.labels is not None and _answerable(rows.old.labels, query, gallery).any()
+        if pairs is not None:
+            query = query[np.isin(rows.old.ids[query], pairs.query_ids)]
+        elif labelled and rows.old.labels is not None:
+            query = query[_answerable(rows.old.labels, query, gallery)]
+        if len(query) > most_queries:
+            query = np.sort(np.random.default_rng(seed).permutation(query)[:most_queries])
         sides = Sides(rows.take(query), rows.take(gallery))
         if pairs is not None:
             listed = pairs.listed(sides.query.old.ids, sides.gallery.old.ids)
             return cls(sides, "relevance pairs", listed, *_by_cluster(sides.query.new, seed))
-        if rows.old.labels is not None:
+        if labelled and rows.old.labels is not None:
             return cls(sides, "labels", None, *_by_class(rows.old.labels[query], seed))
-        k = min(NEIGHBOURS, max(1, (len(gallery) - 1) // 2))
-        found = nearest(sides.query.new, sides.gallery.new, k)[0]
-        listed = Listed(found.ravel(), np.arange(0, found.size + 1, k))
-        return cls(sides, "new model's neighbours", listed, *_by_cluster(sides.query.new, seed))
+        return cls(sides, "new model's neighbours", _neighbours(sides), *_by_cluster(sides.query.new, seed))
 
     def score(self, query: Embeddings, gallery: Embeddings) -> dict[str, Float]:
         """`(queries,)` average precision, recall@1 and recall@10 of one way; NaN where nothing is to be found.
@@ -83,16 +91,17 @@ class Judge:
     def gap(self, query: Embeddings, gallery: Embeddings, *, seed: int) -> float:
         """Kolmogorov-Smirnov statistic between its scores and the old model's, over items that do not match.
 
-        Without labels over all pairs of two items, nearly all of which do not match. NaN where the two do not score by
-        one metric, as where two scores are added.
+        Without labels over all pairs of two items, nearly all of which do not match. NaN where the two score in
+        different units, as where two scores are added.
         """
         old = self.sides.query.old, self.sides.gallery.old
-        if gallery.space.metric != old[1].space.metric:
-            return float("nan")
         served = query, gallery
         if query.labels is None:
             served, old = ((_alone(one), _alone(two)) for one, two in (served, old))
-        return score_gap(served, old, pairs=GAP_PAIRS, seed=seed).different_class.value
+        try:
+            return score_gap(served, old, pairs=GAP_PAIRS, seed=seed).different_class.value
+        except SpaceError:
+            return float("nan")
 
     def worst_group(self, change: Float) -> tuple[str, float]:
         """The class or cluster of three queries or more whose mean `(queries,)` change is least, and that mean."""
@@ -106,23 +115,39 @@ class Judge:
         return str(names[place]), float(means[place])
 
 
-def _choose(
-    rows: Rows, split: NDArray[np.str_] | None, pairs: RelevancePairs | None, most: int, seed: int
+def _sides(
+    rows: Rows, split: NDArray[np.str_] | None, pairs: RelevancePairs | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of queries and of the gallery; a drawn query stays in the gallery, where its own row never counts."""
-    everything, rng = np.arange(len(rows)), np.random.default_rng(seed)
+    """Rows of queries and of the gallery; where nothing sets them apart every row is both, and never finds itself."""
+    everything = np.arange(len(rows))
+    if split is None or not (split == "query").any() or not (split != "query").any():
+        return everything, everything
     if pairs is not None:
-        query, gallery = np.flatnonzero(np.isin(rows.old.ids, pairs.query_ids)), everything
-    elif split is not None and (split == "query").any() and (split != "query").any():
-        query, gallery = np.flatnonzero(split == "query"), np.flatnonzero(split != "query")
-    else:
-        query, gallery = everything, everything
-        if rows.old.labels is not None:  # an item that is alone in its class has nothing to find
-            _, at, counts = np.unique(rows.old.labels, return_inverse=True, return_counts=True)
-            query = query[counts[at] > 1] if (counts > 1).any() else query
-    if len(query) > most:
-        query = np.sort(rng.permutation(query)[:most])
-    return query, gallery
+        return everything, np.flatnonzero(split != "query")
+    return np.flatnonzero(split == "query"), np.flatnonzero(split != "query")
+
+
+def _answerable(labels: NDArray[np.str_], query: NDArray[np.int64], gallery: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """`(queries,)` whether another row of the gallery has the query's label."""
+    names, counts = np.unique(labels[gallery], return_counts=True)
+    place = np.minimum(np.searchsorted(names, labels[query]), len(names) - 1)
+    others = np.where(names[place] == labels[query], counts[place], 0) - np.isin(query, gallery)
+    return np.asarray(others > 0)
+
+
+def _neighbours(sides: Sides) -> Listed:
+    """The new model's own nearest gallery rows of each query.
+
+    Raises:
+        DataError: it has no nearest rows to speak of, since all of its vectors are alike.
+    """
+    k = min(NEIGHBOURS, max(1, (len(sides.gallery) - 1) // 2))
+    found, similarity = nearest(sides.query.new, sides.gallery.new, k)
+    if k > 1 and np.median(similarity[:, 0] - similarity[:, -1]) < ALIKE * np.abs(similarity).max():
+        raise DataError(
+            "the new vectors are all alike, so they say nothing about which items belong together: check them"
+        )
+    return Listed(found.ravel(), np.arange(0, found.size + 1, k))
 
 
 def _by_class(labels: NDArray[np.str_], seed: int) -> tuple[NDArray[np.str_], Bootstrap]:
@@ -134,7 +159,9 @@ def _by_cluster(query: Embeddings, seed: int) -> tuple[NDArray[np.str_], Bootstr
     number = min(CLUSTERS, len(query) // ITEMS_PER_CLUSTER)
     if number < 2:
         return np.full(len(query), ""), bootstrap
-    _, at = kmeans2(query.vectors.astype(np.float64), number, minit="++", rng=np.random.default_rng(seed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer different vectors than clusters: some stay empty
+        _, at = kmeans2(query.vectors.astype(np.float64), number, minit="++", rng=np.random.default_rng(seed))
     return np.array([f"cluster {place + 1}" for place in at]), bootstrap
 
 

@@ -25,10 +25,12 @@ class RelevancePairs:
     Attributes:
         query_ids: `(pairs,)`.
         item_ids: `(pairs,)`, of the same type.
+        left_out: pairs of the file that named an id that is not among the vectors, or one id twice.
     """
 
     query_ids: NDArray[Any]
     item_ids: NDArray[Any]
+    left_out: int = 0
 
     def listed(self, queries: NDArray[Any], gallery: NDArray[Any]) -> Listed:
         """The gallery rows of each query; pairs with an id that neither side has are left out.
@@ -47,10 +49,10 @@ class RelevancePairs:
 
 
 def read_relevance(path: Path, ids: NDArray[Any]) -> RelevancePairs:
-    """Pairs from a `.csv` or `.parquet` file with columns `query` and `item`, of the type of the vectors' ids.
+    """Pairs of these ids from a `.csv` or `.parquet` file with columns `query` and `item`, of the type of the ids.
 
     Raises:
-        DataError: the file cannot be read, or holds nulls or ids of another type.
+        DataError: the file cannot be read, holds nulls or ids of another type, or no pair of these ids.
         UnknownName: a column is missing.
         SettingsError: another ending.
     """
@@ -68,15 +70,23 @@ def read_relevance(path: Path, ids: NDArray[Any]) -> RelevancePairs:
                 raise UnknownName(f"column of {path}", name, table.column_names)
         columns = [table[name].cast(pa.string() if text else pa.int64()) for name in COLUMNS]
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} holds no readable relevance pairs: {str(error).splitlines()[0]}") from error
+        kind = "text" if text else "whole number"
+        raise DataError(f"{path} holds no readable pairs of {kind} ids: {str(error).splitlines()[0]}") from error
     if any(column.null_count for column in columns):
         raise DataError(f"{path} holds nulls: give a query and an item in every row")
     query, item = (np.asarray(column.to_pylist(), str if text else np.int64) for column in columns)
-    return RelevancePairs(query, item)
+    known = np.isin(query, ids) & np.isin(item, ids) & (query != item)
+    if not known.any():
+        raise DataError(
+            f"none of {len(query)} pairs in {path} has both its ids among the paired vectors: check the ids"
+        )
+    return RelevancePairs(query[known], item[known], int((~known).sum()))
 
 
 def _places(wanted: NDArray[Any], ids: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each wanted id is among the ids, and at which place."""
+    if not len(ids):
+        return np.zeros(len(wanted), np.bool_), np.zeros(len(wanted), np.int64)
     order = np.argsort(ids)
     place = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
     return ids[order[place]] == wanted, order[place]

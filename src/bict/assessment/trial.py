@@ -16,7 +16,7 @@ from bict.assessment.judge import Judge
 from bict.assessment.pairing import PairedVectors
 from bict.assessment.parts import LEAST_ROWS, Parts, split_parts
 from bict.assessment.relevance import RelevancePairs
-from bict.errors import TransformError
+from bict.errors import DataError, TransformError
 from bict.progress import Progress, Steps, silent, silent_steps
 from bict.reports.assessment import CurvePoint, Estimate, Kind
 
@@ -27,9 +27,19 @@ CURVE = (1 / 8, 1 / 4, 1 / 2)
 
 
 def set_apart(pairs: PairedVectors, relevance: RelevancePairs | None) -> NDArray[np.bool_]:
-    """`(pairs,)` which rows the user named as queries and gallery; none where too few would be left to fit on."""
+    """`(pairs,)` which rows the user named as queries and gallery; none where too few would be left to fit on.
+
+    Raises:
+        DataError: a split names queries and no gallery, or a gallery and no queries.
+    """
     held = np.zeros(len(pairs.ids), np.bool_)
     if pairs.split is not None:
+        named = [name for name in ("query", "gallery") if (pairs.split == name).any()]
+        if len(named) == 1 and relevance is None:
+            found = ", ".join(sorted(map(repr, np.unique(pairs.split)))[:5])
+            raise DataError(
+                f"the split names no {'gallery' if named == ['query'] else 'query'} (found {found}): name both"
+            )
         held |= np.isin(pairs.split, ("query", "gallery"))
     if relevance is not None:
         held |= np.isin(pairs.ids, np.concatenate([relevance.query_ids, relevance.item_ids]))
@@ -68,6 +78,27 @@ def judge_part(
     """
     split = None if pairs.split is None else pairs.split[parts.judge]
     return Judge.of(Rows.of(pairs, parts.judge), split, pairs=relevance, most_queries=most_queries, seed=seed)
+
+
+def oddities(pairs: PairedVectors, relevance: RelevancePairs | None, parts: Parts) -> list[str]:
+    """What about the split, the relevance pairs or the classes makes a verdict less than it seems."""
+    said = []
+    if pairs.split is not None and not set_apart(pairs, relevance).any():
+        found = ", ".join(sorted(map(repr, np.unique(pairs.split)))[:5])
+        why = (
+            "leaves fewer than 20 rows to fit on" if np.isin(pairs.split, ("query", "gallery")).any() else "names none"
+        )
+        said.append(f"the split ({found}) {why}: which rows are fitted and which judged is drawn")
+    if relevance is not None and relevance.left_out:
+        said.append(f"{relevance.left_out} relevance pairs name an id that is not among the vectors, and are left out")
+    if pairs.labels is not None:
+        judged, fitted = (np.unique(pairs.labels[rows]) for rows in (parts.judge, np.union1d(parts.fit, parts.choose)))
+        shared = len(np.intersect1d(judged, fitted))
+        if shared:
+            said.append(
+                f"{shared} of {len(judged)} judged classes were fitted, too: the verdict is of new items of known ones"
+            )
+    return said
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ ACTS: dict[Kind, str] = {
 }
 READING = (
     *("id_column", "vector_column", "label_column", "split_column", "metric", "max_pairs"),
-    *("old_name", "new_name", "old_fingerprint", "new_fingerprint"),
+    *("old_name", "new_name", "old_fingerprint", "new_fingerprint", "seed"),
 )
 """Settings that say how the files are read, so the fit must read them in the same way."""
 MEASURED: dict[Measure, str] = {
@@ -150,12 +150,14 @@ def _refused(record: AssessmentRecord) -> str:
 
 def _steps(record: AssessmentRecord) -> tuple[Step, ...]:
     files = {key: record.config.get(key, f"{key}.parquet") for key in ("old", "new")}
-    reading = {key: record.config[key] for key in READING if record.config.get(key) is not None}
+    reading = {key: record.config[key] for key in READING if record.config.get(key)}
     rung = {"rung": record.chosen.removeprefix("fused-"), **reading}
     fit = f"bict fit {_options(files)} --out psi {_options(rung)}"
     space = f"{record.config.get('out', '.')}/new.space.json"
     upgrade = Step("bict upgrade GALLERY psi", "transforms the stored vectors, no image read; can be rolled back")
-    image_by_image = "Embed every image with the new model; no map of the stored vectors is good enough."
+    image_by_image = (
+        "Embed every image with the new model; no map of the stored vectors is shown to be enough by itself."
+    )
     steps: dict[Answer, tuple[Step, ...]] = {
         "upgrade": (Step(fit, "fits the transform of the stored vectors"), upgrade),
         "bridge": (

@@ -13,6 +13,7 @@ import numpy as np
 from bict.assessment.assess import Findings, assess_pairs
 from bict.assessment.pairing import PairedVectors
 from bict.assessment.relevance import read_relevance
+from bict.embeddings import Embeddings
 from bict.errors import SettingsError
 from bict.progress import Steps, silent_steps
 from bict.reports.assessment import AssessmentRecord, Candidate, Estimate, Gate, save_assessment
@@ -79,7 +80,8 @@ def assess(
         out: directory for the record, the page and the space cards.
         relevance: .csv or .parquet with columns query and item: which ids each query should find.
         rungs: names with commas between, such as ridge,bridge-mlp (default: the ladder and every bridge).
-        threshold: similarity from which the application takes two items for the same; carried to the new space.
+        threshold: similarity (cosine, dot product or negative squared distance, as the old vectors compare) from which
+            the application takes two items for the same; carried to the new space.
         min_recovered: least share of a full re-embedding's gain that must be recovered.
         max_negative_flips: largest share of queries that may turn wrong.
         vectors: how the files are read.
@@ -90,6 +92,8 @@ def assess(
         BictError: the files cannot be used, or there is too little in them.
     """
     require_writable(Path(out))
+    bounds = {"recovered share": (min_recovered, 1), "negative flips": (max_negative_flips, -1)}
+    _check(bounds, threshold, vectors)
     began = time.perf_counter()
     with steps("read") as progress:
         pairs = read_pairs(old, new, vectors, seed=seed)
@@ -99,13 +103,12 @@ def assess(
     names = tuple(name.strip() for name in rungs.split(",") if name.strip())
     found = assess_pairs(pairs, relevance=named, names=names, threshold=threshold, seed=seed, steps=steps)
     config = {
-        **{key: str(side) for key, side in (("old", old), ("new", new)) if isinstance(side, Path)},
+        **{key: str(side) for key, side in (("old", old), ("new", new)) if not isinstance(side, Embeddings)},
         **{"out": str(out), "rungs": rungs, "threshold": threshold, "seed": seed},
         **{"min_recovered": min_recovered, "max_negative_flips": max_negative_flips},
         **({} if relevance is None else {"relevance": str(relevance)}),
         **vectors.model_dump(exclude_defaults=True),
     }
-    bounds = {"recovered share": (min_recovered, 1), "negative flips": (max_negative_flips, -1)}
     timing = {"read": round(read, 3), **found.timing, "total": round(time.perf_counter() - began, 3)}
     record = _record(found, pairs, bounds, config, timing)
     write_cards(Path(out), pairs)
@@ -128,7 +131,7 @@ def _record(
         verdict=found.decision.verdict,
         chosen=found.decision.chosen,
         reasons=found.decision.reasons,
-        warnings=pairs.warnings,
+        warnings=[*pairs.warnings, *found.warnings],
         measure=found.measure,
         old=_estimate(lines["old"], "map"),
         upgraded=_estimate(shown, "map"),
@@ -149,12 +152,21 @@ def _record(
     )
 
 
+def _check(bounds: dict[str, tuple[float | None, int]], threshold: float | None, vectors: VectorSettings) -> None:
+    """Refuse before the work what would be refused after it."""
+    for name, (bound, _) in bounds.items():
+        if bound is not None and not -1 <= bound <= 1:
+            raise SettingsError(f"the bound of {name} is a share, found {bound}: give a number between 0 and 1")
+    if threshold is not None and vectors.metric == "cosine" and not -1 <= threshold <= 1:
+        raise SettingsError(f"--threshold {threshold}: a cosine lies between -1 and 1")
+
+
 def _shown(found: Findings, lines: dict[str, Candidate]) -> Candidate | None:
     """The chosen way; where the verdict is to write nothing, the best that could have been written."""
     chosen = lines[found.decision.chosen]
     if chosen.kind not in ("old", "backfill"):
         return chosen
-    fitted = [line for line in found.candidates if line.kind in ("upgrade", "bridge", "head") and line.map is not None]
+    fitted = [line for line in found.candidates if line.kind in ("upgrade", "bridge") and line.map is not None]
     return max(fitted, key=lambda line: line.choice, default=None)
 
 
@@ -165,9 +177,6 @@ def _estimate(line: Candidate | None, name: str) -> Estimate:
 
 def _gates(bounds: dict[str, tuple[float | None, int]], found: dict[str, float]) -> list[Gate]:
     """A bound that cannot be compared, because the number is unknown, does not hold."""
-    for name, (bound, _) in bounds.items():
-        if bound is not None and not -1 <= bound <= 1:
-            raise SettingsError(f"the bound of {name} is a share, found {bound}")
     return [
         Gate(name=name, bound=bound, found=found[name], passed=bool(sign * (found[name] - bound) >= 0))
         for name, (bound, sign) in bounds.items()
@@ -177,6 +186,8 @@ def _gates(bounds: dict[str, tuple[float | None, int]], found: dict[str, float])
 
 def _command(config: dict[str, str | float | int | None]) -> str:
     """The command line that makes the record again."""
+    if "old" not in config or "new" not in config:
+        return "bict.assess(...), from vectors in memory"
     words = ["bict", "assess"]
     for key, value in config.items():
         if value not in (None, ""):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bict.assessment.confidence import ErrorModel
+from bict.assessment.confidence import CARD, ErrorModel
 from bict.assessment.vector_file import open_vector_file
 from bict.embeddings import Embeddings
 from bict.errors import RunError, SettingsError
@@ -70,10 +70,15 @@ def doubtful(
     """
     if not 0 < share <= 1:
         raise SettingsError(f"--share {share}: expected above 0 and at most 1")
+    if not (Path(transform) / CARD).is_file():
+        raise RunError(
+            f"{transform} holds no model of its errors: fit a transform, not a bridge, from two files of vectors"
+        )
     errors = ErrorModel.load(transform)
     file = open_vector_file(vectors, id_column=id_column, vector_column=vector_column)
     given = file.space if space is None else read_space(space)
-    require_same(given, errors.space_, f"{transform} predicts the errors of old vectors")
+    cure = f"{transform} predicts the errors of old vectors; if these are such, add --space {transform}/old.space.json"
+    require_same(given, errors.space_, cure)
     predicted = np.empty(len(file))
     for start in range(0, len(file), ROWS_AT_ONCE):
         rows = np.arange(start, min(start + ROWS_AT_ONCE, len(file)))

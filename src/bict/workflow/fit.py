@@ -38,8 +38,8 @@ def fit(
 
     From two model directories and training images, or from two files of vectors that both models made of the same
     items. Rungs are fitted and judged by retrieval on held-out classes; the best is fitted again on all pairs and
-    written. From files it is the one that `bict assess` chooses, and beside it lie the two space cards and, for
-    `bict doubtful`, a model of its errors.
+    written. From files it is the transform that `bict assess` would choose, whether or not it advises an upgrade, or
+    the way that `--rung` names; beside it lie the two space cards and, for `bict doubtful`, a model of its errors.
 
     Args:
         old: directory of the model that made the gallery, or its vectors: .parquet, .arrow, .feather, .npz or .npy.
@@ -65,7 +65,7 @@ def fit(
     require_writable(Path(out))
     if (Path(out) / CARD).exists():
         raise RunError(f"{out} holds a transform already: choose another --out, or delete it")
-    if isinstance(old, Embeddings) or isinstance(new, Embeddings) or not old.is_dir():
+    if isinstance(old, Embeddings) or isinstance(new, Embeddings) or not Path(old).is_dir():
         if data is not None:
             raise SettingsError(f"--data {data} goes with two model directories, and {old} is none: leave it out")
         return fit_vectors(old, new, out, rung, vectors, seed=seed, progress=progress)

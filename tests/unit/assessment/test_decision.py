@@ -112,6 +112,7 @@ def test_labels_alone_are_told_apart_from_the_new_model():
     assert "the new model adds +.090" in " ".join(decide(facts(head=0.09)).reasons)
     assert "needs no new model" in " ".join(decide(facts(new=0.0, head=0.09, control=0.1)).reasons)
     assert "labels" not in " ".join(decide(facts(head=0.01)).reasons)
+    assert "not credited to the new model" in " ".join(decide(facts(head=0.025, control=0.018)).reasons)
 
 
 def curve(*gains, spread=0.02):
@@ -129,6 +130,7 @@ def test_more_pairs_are_told_from_the_last_doubling():
     assert "about 400 pairs" in said("re-embed", 0.0, 0.01)
     assert "more pairs alone would not" in said("re-embed", 0.01, 0.0)
     assert "more pairs alone would not" in said("re-embed", -0.201, -0.2)
+    assert "about 220 pairs" in said("re-embed", 0.0, 0.0199)  # never fewer than there are
     assert said("stay", 0.0, 0.01) == ""
     assert said("upgrade", 0.1) == ""
     assert said("upgrade", np.nan, np.nan) == ""

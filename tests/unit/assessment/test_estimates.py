@@ -29,6 +29,19 @@ def test_queries_of_one_class_are_drawn_together():
     assert width[0] == pytest.approx(np.sqrt(50) * width[1], rel=0.15)
 
 
+def test_few_groups_are_not_trusted():
+    # no difference at all, two to five classes of ten queries: the whole interval may lie above zero 2.5 times in 100
+    rng = np.random.default_rng(0)
+    for classes in (2, 3, 5):
+        groups = np.repeat(np.arange(classes), 10)
+        above = 0
+        for _ in range(400):
+            values = rng.standard_normal(classes)[groups] + 0.3 * rng.standard_normal(len(groups))
+            above += Bootstrap(groups, resamples=200).mean(values).interval[0] > 0
+        assert above / 400 < 0.05, classes
+    assert np.isnan(Bootstrap(np.zeros(10, int)).mean(np.ones(10)).interval).all()
+
+
 def test_a_query_without_a_score_is_left_out_of_value_and_interval():
     values = np.array([0.2, np.nan, 0.4, np.nan])
     assert alone(4).mean(values).value == pytest.approx(0.3)

@@ -10,6 +10,7 @@ from bict.assessment.candidates import OLD, Rows
 from bict.assessment.judge import Judge
 from bict.assessment.relevance import RelevancePairs
 from bict.embeddings import Embeddings
+from bict.errors import DataError
 from bict.evaluation import nearest
 
 
@@ -84,6 +85,29 @@ def test_most_queries_are_drawn_of_those_that_have_something_to_find():
     assert len(judge.sides.query) == 40
     assert len(judge.sides.gallery) == len(pairs.ids)
     assert judge.sides.query.old.ids.min() >= 50
+
+
+def test_queries_that_nothing_answers_are_never_drawn():
+    pairs = world(classes=30)
+    labels = pairs.labels.copy()
+    split = np.where(np.arange(240) % 8 < 4, "query", "gallery")
+    labels[(split == "query") & (np.arange(240) < 200)] = "nowhere"
+    judge = Judge.of(everything(replace(pairs, labels=labels)), split, most_queries=10)
+    assert len(judge.sides.query) == 10
+    assert judge.sides.query.old.ids.min() >= 200
+
+
+def test_labels_that_never_repeat_are_none():
+    pairs = world()
+    judge = Judge.of(everything(replace(pairs, labels=pairs.ids.astype(str))), None)
+    assert judge.measure == "new model's neighbours"
+
+
+def test_a_new_model_that_puts_all_items_in_one_place_says_nothing():
+    pairs = world(labelled=False)
+    flat = np.ones_like(pairs.new) / np.sqrt(pairs.new.shape[1])
+    with pytest.raises(DataError, match="all alike"):
+        Judge.of(everything(replace(pairs, new=flat)), None)
 
 
 def test_the_worst_group_is_the_one_that_loses_most():

@@ -46,14 +46,23 @@ def test_reads_ids_of_the_type_of_the_vectors(tmp_path, ending, ids):
     ("text", "error", "message"),
     [
         ("query,other\n1,2\n", UnknownName, "item"),
-        ("query,item\na,b\n", DataError, "no readable relevance pairs"),
+        ("query,item\na,b\n", DataError, "no readable pairs"),
         ("query,item\n1,\n", DataError, "nulls"),
-        ("", DataError, "no readable relevance pairs"),
+        ("", DataError, "no readable pairs"),
     ],
 )
 def test_refuses_what_is_no_list_of_pairs(tmp_path, text, error, message):
     (tmp_path / "pairs.csv").write_text(text)
     with pytest.raises(error, match=message):
+        read_relevance(tmp_path / "pairs.csv", NUMBERS)
+
+
+def test_pairs_of_unknown_ids_are_counted_and_alone_refused(tmp_path):
+    (tmp_path / "pairs.csv").write_text("query,item\n1,2\n1,9\n8,2\n2,2\n")
+    pairs = read_relevance(tmp_path / "pairs.csv", NUMBERS)
+    assert (pairs.query_ids.tolist(), pairs.item_ids.tolist(), pairs.left_out) == ([1], [2], 3)
+    (tmp_path / "pairs.csv").write_text("query,item\n7,8\n")
+    with pytest.raises(DataError, match="none of 1 pairs"):
         read_relevance(tmp_path / "pairs.csv", NUMBERS)
 
 

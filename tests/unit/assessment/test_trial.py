@@ -8,7 +8,8 @@ from tests.unit.assessment.made import with_split, world
 
 from bict.assessment.candidates import BACKFILL, OLD, candidates, way
 from bict.assessment.relevance import RelevancePairs
-from bict.assessment.trial import CURVE, Trial, divide
+from bict.assessment.trial import CURVE, Trial, divide, oddities
+from bict.errors import DataError
 from bict.progress import silent_steps
 from bict.reports.assessment import Estimate
 
@@ -50,6 +51,27 @@ def test_relevance_pairs_are_judged_on_among_others():
     assert {1, 2, 3, 4} < set(judge)
     assert len(judge) > 40
     assert sorted([*fit, *choose, *judge]) == list(range(240))
+
+
+def test_a_split_that_names_one_side_alone_is_refused():
+    pairs = world()
+    with pytest.raises(DataError, match="names no gallery"):
+        divide(with_split(pairs, np.where(np.arange(240) < 50, "query", "")), None, 0)
+    with pytest.raises(DataError, match="names no query"):
+        divide(with_split(pairs, np.where(np.arange(240) < 50, "gallery", "")), None, 0)
+
+
+def test_what_makes_a_verdict_less_than_it_seems_is_said():
+    pairs = world()
+    assert oddities(pairs, None, divide(pairs, None, 0)) == []
+    other = with_split(pairs, np.where(np.arange(240) < 50, "train", "test"))
+    assert "names none" in oddities(other, None, divide(other, None, 0))[0]
+    everything = with_split(pairs, np.where(np.arange(240) < 50, "query", "gallery"))
+    assert "fewer than 20" in oddities(everything, None, divide(everything, None, 0))[0]
+    few = world(classes=6, per_class=20)
+    assert "6 of 6 judged classes were fitted" in oddities(few, None, divide(few, None, 0))[0]
+    named = RelevancePairs(np.array([1]), np.array([2]), left_out=3)
+    assert "3 relevance pairs" in oddities(pairs, named, divide(pairs, named, 0))[0]
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_the_fit_reads_the_files_as_the_assessment_did() -> None:
     fit, _ = advice(make_assessment(config=config)).steps
     assert (
         fit.command
-        == "bict fit --old o.npz --new n.npz --out psi --rung ridge --id-column 'product id' --max-pairs 500"
+        == "bict fit --old o.npz --new n.npz --out psi --rung ridge --id-column 'product id' --max-pairs 500 --seed 3"
     )
 
 
