@@ -22,7 +22,7 @@ BRIDGE, FUSED = "bridge-", "fused-"
 LABELLED = "head"
 """The form of bridge that learns the classes of the pairs."""
 HALF = (0.5, 0.5)
-HEAD_ROWS = 10_000
+HEAD_ROWS = 6_000
 """Most pairs that a head learns from, drawn at random: more of them take minutes."""
 MANY_ROWS = 20_000
 NARROW = {"hidden": 256}

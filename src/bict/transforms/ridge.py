@@ -17,6 +17,8 @@ from bict.transforms.rung import Pairs
 
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
 CLASSES_TO_HOLD_OUT = 10
+ENOUGH_HELD_OUT = 4000
+"""Held-out images that tell penalties apart; of more, so many are drawn."""
 Score = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """Of a map on held-out images, from its weight and bias."""
 
@@ -99,6 +101,8 @@ class Ridge:
 
     def _choose(self, kept: Gram, held: Pairs) -> float:
         path = RidgePath(kept)
+        if held.images > ENOUGH_HELD_OUT:
+            held = held.take(np.sort(np.random.default_rng(self.seed).permutation(held.images)[:ENOUGH_HELD_OUT]))
         old, new = held.old[0].astype(np.float64), held.new[0].astype(np.float64)
         return self._best(path, lambda weight, bias: _mean_cosine(old @ weight + bias, new))
 
