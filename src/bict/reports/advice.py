@@ -156,7 +156,7 @@ def _steps(record: AssessmentRecord) -> tuple[Step, ...]:
     space = f"{record.config.get('out', '.')}/new.space.json"
     upgrade = Step("bict upgrade GALLERY psi", "transforms the stored vectors, no image read; can be rolled back")
     image_by_image = (
-        "Embed every image with the new model; no map of the stored vectors is shown to be enough by itself."
+        "Embed every image with the new model; no map by itself is shown to be enough."
     )
     steps: dict[Answer, tuple[Step, ...]] = {
         "upgrade": (Step(fit, "fits the transform of the stored vectors"), upgrade),
