@@ -155,9 +155,7 @@ def _steps(record: AssessmentRecord) -> tuple[Step, ...]:
     fit = f"bict fit {_options(files)} --out psi {_options(rung)}"
     space = f"{record.config.get('out', '.')}/new.space.json"
     upgrade = Step("bict upgrade GALLERY psi", "transforms the stored vectors, no image read; can be rolled back")
-    image_by_image = (
-        "Embed every image with the new model; no map by itself is shown to be enough."
-    )
+    image_by_image = "Embed every image with the new model; no map by itself is shown to be enough."
     steps: dict[Answer, tuple[Step, ...]] = {
         "upgrade": (Step(fit, "fits the transform of the stored vectors"), upgrade),
         "bridge": (
