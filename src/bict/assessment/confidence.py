@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from bict.evaluation.items import require_same_items
 from bict.reports.assessment import Confidence
 from bict.reports.files import load_model, save_model
 from bict.spaces import Space, fingerprint, require_same
+from bict.transforms.directed import replace_file
 
 Float = NDArray[np.float64]
 
@@ -155,11 +155,9 @@ class ErrorModel:
             RunError: the directory cannot be written.
         """
         directory = Path(directory)
-        part = directory / f".{WEIGHTS}.{os.getpid()}.part"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(save(self._state()))
-            part.replace(directory / WEIGHTS)
+            replace_file(directory / WEIGHTS, save(self._state()))
         except OSError as error:
             raise RunError(f"cannot write {directory}: {error.strerror or error}: choose another place") from error
         save_model(self._card(), directory / CARD)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bict.reports import numbers
-from bict.reports.assessment import Answer, Candidate, CurvePoint, Estimate, Measure
+from bict.reports.assessment import Answer, Candidate, CurvePoint, Estimate, Measure, per_doubling
 
 CLEARLY_ADDS = 0.1
 """Least part of the way from upgraded to backfill that keeping the old vectors must add: it doubles what is stored and
@@ -133,13 +133,10 @@ def more_pairs(curve: Sequence[CurvePoint], decision: Decision) -> str:
 
     The gain is taken to grow by as much with each further doubling, which flatters: real curves flatten.
     """
-    if len(curve) < 2 or decision.verdict == "stay":
+    slope = per_doubling(curve)
+    if slope is None or not math.isfinite(slope) or decision.verdict == "stay":
         return ""
     before, last = curve[-2], curve[-1]
-    if not math.isfinite(before.gain.value + last.gain.value):
-        return ""
-    doublings = math.log2(last.pairs / before.pairs)
-    slope = (last.gain.value - before.gain.value) / doublings
     said = f"From {before.pairs:,} to {last.pairs:,} pairs the gain went from {numbers.signed(before.gain.value)} to "
     said += f"{numbers.signed(last.gain.value)} mAP"
     if decision.verdict != "re-embed":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -180,6 +182,14 @@ class AssessmentRecord(_Part):
     def by_name(self) -> dict[str, Candidate]:
         """The candidates by their name, in order."""
         return {rung.name: rung for rung in self.rungs}
+
+
+def per_doubling(points: Sequence[CurvePoint]) -> float | None:
+    """Gain that a doubling of the pairs brought between the last two points; None where there are not two."""
+    if len(points) < 2 or points[-2].pairs == points[-1].pairs:
+        return None
+    before, last = points[-2:]
+    return (last.gain.value - before.gain.value) / math.log2(last.pairs / before.pairs)
 
 
 def save_assessment(record: AssessmentRecord, path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bict.reports.advice import best_candidate
-from bict.reports.assessment import AssessmentRecord, Confidence, CurvePoint, Estimate
+from bict.reports.assessment import AssessmentRecord, Confidence, CurvePoint, Estimate, per_doubling
 from bict.reports.numbers import score, signed
 from bict.reports.svg import COLOURS, draw
 
@@ -103,14 +103,6 @@ def confidence_chart(confidence: Confidence, name: str = "confidence") -> str:
 def measured_points(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
     """The points of a learning curve that have a gain, by rising number of pairs."""
     return sorted((p for p in curve if math.isfinite(p.gain.value) and p.pairs > 0), key=lambda point: point.pairs)
-
-
-def per_doubling(points: Sequence[CurvePoint]) -> float | None:
-    """Gain that a doubling of the pairs brought between the last two points; None where there are not two."""
-    if len(points) < 2 or points[-2].pairs == points[-1].pairs:
-        return None
-    before, last = points[-2:]
-    return (last.gain.value - before.gain.value) / math.log2(last.pairs / before.pairs)
 
 
 def _bar(axes: Axes, place: int, colour: str, estimate: Estimate) -> None:

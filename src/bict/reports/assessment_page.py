@@ -16,8 +16,8 @@ from bict.reports.advice import (
     share_interval,
     signed_interval,
 )
-from bict.reports.assessment import Answer, AssessmentRecord, Confidence, CurvePoint, Estimate, Kind
-from bict.reports.assessment_figures import confidence_chart, curve_chart, ends_chart, measured_points, per_doubling
+from bict.reports.assessment import Answer, AssessmentRecord, Confidence, CurvePoint, Estimate, Kind, per_doubling
+from bict.reports.assessment_figures import confidence_chart, curve_chart, ends_chart, measured_points
 from bict.reports.files import write_text
 from bict.reports.numbers import percent, score, signed
 from bict.reports.page import flatten, template

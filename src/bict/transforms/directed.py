@@ -97,8 +97,8 @@ class Directed:
         state = {name: np.asarray(array, order="C") for name, array in self.rung.state().items()}
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            _replace(directory / WEIGHTS, save(state))
-            _replace(directory / CARD, (self.card().model_dump_json(indent=2) + "\n").encode())
+            replace_file(directory / WEIGHTS, save(state))
+            replace_file(directory / CARD, (self.card().model_dump_json(indent=2) + "\n").encode())
         except OSError as error:
             raise TransformError(f"cannot write the {self.noun} to {directory}: {error.strerror}") from error
         self.path = directory
@@ -144,7 +144,7 @@ class Directed:
         path, content = Path(path), onnx_model(self)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, content)
+            replace_file(path, content)
         except OSError as error:
             raise TransformError(f"cannot write the {self.noun} to {path}: {error.strerror}") from error
         return path
@@ -216,7 +216,12 @@ def _read(directory: Path, name: str) -> bytes:
         raise TransformError(f"{what}: expected a directory with {CARD} and {WEIGHTS}") from error
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one step, on the disk when it returns.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:

@@ -8,13 +8,12 @@ from xml.etree import ElementTree
 import pytest
 from tests.unit.reports.assessment_sample import UNKNOWN, around, make_assessment, make_verdicts
 
-from bict.reports.assessment import AssessmentRecord, Confidence, CurvePoint
+from bict.reports.assessment import AssessmentRecord, Confidence, CurvePoint, per_doubling
 from bict.reports.assessment_figures import (
     confidence_chart,
     curve_chart,
     ends_chart,
     measured_points,
-    per_doubling,
 )
 
 CHARTS: dict[str, Callable[[AssessmentRecord], str]] = {
