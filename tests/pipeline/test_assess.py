@@ -75,12 +75,32 @@ def test_doubtful_items_of_a_gallery(files: tuple[Path, Path, Path], tmp_path: P
     assert "space" in refused(capsys, "doubtful", psi, stored, "--out", listing)  # its own card is another one
     assert "error" in refused(capsys, "doubtful", tmp_path, stored, "--out", listing)
 
+    rows = np.random.default_rng(1).standard_normal((20, 24)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[3], rows[7, 2] = 0, np.nan
+    some = write(tmp_path / "some.parquet", np.arange(20), rows)
+    words = ("doubtful", psi, some, "--space", psi / "old.space.json", "--out", listing, "--json")
+    assert run(*words) == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == 2
+    assert not {"3", "7"} & {line.split(",")[0] for line in listing.read_text().splitlines()}
+    none = write(tmp_path / "none.parquet", np.arange(3), rows[:3] * 0)
+    assert "no vector" in refused(capsys, "doubtful", psi, none, *words[3:])
+
 
 def test_a_bridge_by_name(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     old, new, _ = files
     options = ("--rung", "bridge-procrustes", "--out", tmp_path / "bridge")
     assert run("fit", "--old", old, "--new", new, *options) == 0
     assert QueryBridge.load(tmp_path / "bridge").source.dim == 32
+
+
+@pytest.mark.parametrize(("option", "value"), [("--views", 2), ("--epochs", 3), ("--held-out", 0.5)])
+def test_a_setting_of_models_is_refused_with_files(
+    files: tuple[Path, Path, Path], tmp_path: Path, capsys: Captured, option: str, value: float
+) -> None:
+    old, new, _ = files
+    said = refused(capsys, "fit", "--old", old, "--new", new, "--out", tmp_path / "psi", option, value, code=2)
+    assert option in said
 
 
 def test_bounds_decide_the_exit_code(files: tuple[Path, Path, Path], tmp_path: Path, capsys: Captured) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,11 @@ def test_own_embeddings(tmp_path: Path) -> None:
     assert record["counts"]["pairs"] == 84
     assert record["spaces"]["old"]["name"] == "lite0-48-model"
     assert (tmp_path / "run" / "psi" / "transform.json").exists() == (record["verdict"] == "upgrade")
+
+
+def test_the_code_of_the_assessment_page_runs(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "assess.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, check=True)
+    assert (tmp_path / "psi" / "transform.json").is_file()
+    assert (tmp_path / "bridge" / "transform.json").is_file()

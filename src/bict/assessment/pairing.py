@@ -76,7 +76,7 @@ def pair_files(old: VectorFile, new: VectorFile, *, max_pairs: int, seed: int) -
         rows = np.sort(np.random.default_rng(seed).choice(len(ids), max_pairs, replace=False))
         warnings.append(f"{max_pairs} of {len(ids)} pairs are used, drawn at random with seed {seed}")
     old_vectors, new_vectors = old.read(old_rows[rows]), new.read(new_rows[rows])
-    kept, left_out, notes = _usable(ids[rows], _problems(old.space, old_vectors), _problems(new.space, new_vectors))
+    kept, left_out, notes = _usable(ids[rows], problems_of(old.space, old_vectors), problems_of(new.space, new_vectors))
     if not kept.all():
         rows, old_vectors, new_vectors = rows[kept], old_vectors[kept], new_vectors[kept]
     _refuse_one_model(old, new, old_vectors, new_vectors)
@@ -207,7 +207,8 @@ _PROBLEMS = {
 }
 
 
-def _problems(space: Space, vectors: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+def problems_of(space: Space, vectors: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+    """Which vectors `(rows, dim)` cannot be used, `(rows,)` by problem."""
     length = norms(vectors)
     return {
         "left_out_not_finite": ~np.isfinite(length),

@@ -80,11 +80,8 @@ def advice(record: AssessmentRecord) -> Advice:
 
 
 def best_candidate(record: AssessmentRecord) -> Candidate | None:
-    """The chosen way to serve stored vectors, or where none is chosen the one whose numbers the record gives."""
-    ways = [rung for rung in record.rungs if rung.kind not in ("old", "backfill")]
-    chosen = [rung for rung in ways if rung.name == record.chosen]
-    same = [rung for rung in ways if rung.map is not None and rung.map.value == record.upgraded.value]
-    return next(iter(chosen or same), None)
+    """The way to serve stored vectors whose numbers the record gives; None where nothing could be fitted."""
+    return record.by_name.get(record.best)
 
 
 def signed_interval(bounds: Interval) -> str:

@@ -144,7 +144,8 @@ class Gate(_Part):
 class AssessmentRecord(_Part):
     """Verdict, the numbers that decide it, and how they were made.
 
-    `recovered_share` and `negative_flip_rate` are those of the chosen method; of the best one where nothing is chosen.
+    `best` is the chosen way, or where nothing is to be written the way that came closest; empty if none was fitted. Its
+    are `upgraded`, `recovered_share` and `negative_flip_rate`.
     `reasons` gives, one sentence each, the numbers that decide. `warnings` says what was odd about the files. `counts`
     has the pairs of each part, the ids without a partner, and the rows left out. `spaces` has `old` and `new`.
     """
@@ -153,6 +154,7 @@ class AssessmentRecord(_Part):
     command: str
     verdict: Answer
     chosen: str
+    best: str
     reasons: list[str]
     warnings: list[str]
     measure: Measure

@@ -130,6 +130,7 @@ def _record(
         command=_command(config),
         verdict=found.decision.verdict,
         chosen=found.decision.chosen,
+        best="" if shown is None else shown.name,
         reasons=found.decision.reasons,
         warnings=[*pairs.warnings, *found.warnings],
         measure=found.measure,

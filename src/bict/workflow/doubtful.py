@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from bict.assessment.confidence import CARD, ErrorModel
+from bict.assessment.pairing import problems_of
 from bict.assessment.vector_file import open_vector_file
 from bict.embeddings import Embeddings
-from bict.errors import RunError, SettingsError
+from bict.errors import RunError, SettingsError, VectorError
 from bict.progress import Progress, silent
 from bict.spaces import require_same
 from bict.workflow.gallery import read_space
@@ -28,6 +29,7 @@ class Doubtful:
         out: the file.
         items: listed.
         rows: looked at.
+        left_out: of them, zero, not finite, or not of unit length where the space is: no transform carries these.
         first: expected 1 - cosine between upgraded and new vector of the first item.
         median: of all items.
     """
@@ -35,6 +37,7 @@ class Doubtful:
     out: Path
     items: int
     rows: int
+    left_out: int
     first: float
     median: float
 
@@ -79,12 +82,18 @@ def doubtful(
     given = file.space if space is None else read_space(space)
     cure = f"{transform} predicts the errors of old vectors; if these are such, add --space {transform}/old.space.json"
     require_same(given, errors.space_, cure)
-    predicted = np.empty(len(file))
+    predicted = np.full(len(file), np.nan)
     for start in range(0, len(file), ROWS_AT_ONCE):
         rows = np.arange(start, min(start + ROWS_AT_ONCE, len(file)))
-        predicted[rows] = errors.predict(Embeddings(file.ids[rows], file.read(rows), given))
-        progress(len(predicted[: rows[-1] + 1]), len(file))
-    order = np.argsort(-predicted, kind="stable")[: max(1, round(share * len(file)))]
+        read = file.read(rows)
+        usable = ~np.any(list(problems_of(given, read).values()), axis=0)
+        if usable.any():
+            predicted[rows[usable]] = errors.predict(Embeddings(file.ids[rows[usable]], read[usable], given))
+        progress(int(rows[-1]) + 1, len(file))
+    left_out = int(np.isnan(predicted).sum())
+    if left_out == len(file):
+        raise VectorError(f"no vector of {vectors} can be used: all are zero, not finite, or not of the length they say")
+    order = np.argsort(-predicted, kind="stable")[: max(1, round(share * (len(file) - left_out)))]
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -95,4 +104,5 @@ def doubtful(
         part.replace(out)
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error.strerror or error}): choose another --out") from error
-    return Doubtful(out, len(order), len(file), float(predicted[order[0]]), float(np.median(predicted)))
+    median = float(np.nanmedian(predicted))
+    return Doubtful(out, len(order), len(file), left_out, float(predicted[order[0]]), median)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 from bict.assessment.fit import fit_best
@@ -47,10 +48,10 @@ def fit(
         out: directory for the transform.
         data: with models: training images, never gallery images; NAME:PART[,key=value] picks a part (default: train).
         rung: with vectors: fit this one, such as ridge, or bridge-mlp for a map of queries (default: choose).
-        views: views of each image to fit on, the plain one included.
-        class_weight: weight of the classification under the frozen new classifier, for the MLP.
-        epochs: passes of the MLP over all views (default: 8, or as many as make 300 steps).
-        held_out: share of the classes to judge on.
+        views: with models: views of each image to fit on, the plain one included.
+        class_weight: with models: weight of the classification under the frozen new classifier, for the MLP.
+        epochs: with models: passes of the MLP over all views (default: 8, or as many as make 300 steps).
+        held_out: with models: share of the classes to judge on.
         seed: of the split, the views and the MLP.
         data_root: folder in which the data lies.
         strict: stop at the first unreadable image instead of leaving it out.
@@ -68,6 +69,7 @@ def fit(
     if isinstance(old, Embeddings) or isinstance(new, Embeddings) or not Path(old).is_dir():
         if data is not None:
             raise SettingsError(f"--data {data} goes with two model directories, and {old} is none: leave it out")
+        _refuse_model_settings(views=views, class_weight=class_weight, epochs=epochs, held_out=held_out)
         return fit_vectors(old, new, out, rung, vectors, seed=seed, progress=progress)
     if data is None:
         raise SettingsError("two model directories need training images: add --data")
@@ -87,6 +89,14 @@ def fit(
     )
     transform.save(out)
     return transform
+
+
+def _refuse_model_settings(**given: float | None) -> None:
+    """Settings that only a fit from models and images reads, where they are not at their default."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
+    for name, value in given.items():
+        if value != defaults[name]:
+            raise SettingsError(f"--{name.replace('_', '-')} goes with two model directories: with vectors leave it out")
 
 
 def fit_vectors(

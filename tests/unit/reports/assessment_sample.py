@@ -70,6 +70,7 @@ def make_assessment(
         "command": "bict assess --old old.parquet --new new.parquet",
         "verdict": "upgrade",
         "chosen": chosen,
+        "best": best.name,
         "reasons": ["the gain of ridge is above zero with its whole interval (+.044 to +.080)"],
         "warnings": [],
         "measure": "labels",

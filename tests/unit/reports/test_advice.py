@@ -110,13 +110,12 @@ def test_a_bound_that_does_not_hold_stops_an_upgrade_and_nothing_else() -> None:
     assert advice(make_verdicts()["stay"].model_copy(update={"gates": failed})).refused == ""
 
 
-def test_where_nothing_is_chosen_the_best_is_found_by_its_number() -> None:
+def test_where_nothing_is_chosen_the_best_is_the_one_the_record_names() -> None:
     for chosen in ("", "old", "backfill"):
         found = best_candidate(make_assessment("").model_copy(update={"chosen": chosen}))
         assert found is not None
         assert found.name == "ridge"
-    assert best_candidate(make_assessment("", upgraded=UNKNOWN)) is None
-    assert best_candidate(make_assessment("", upgraded=around(0.123))) is None
+    assert best_candidate(make_assessment("", best="")) is None
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_bars_are_named_and_numbered() -> None:
 
 
 def test_what_was_not_measured_leaves_the_charts_standing() -> None:
-    nothing = make_assessment("", old=UNKNOWN, upgraded=UNKNOWN, backfill=UNKNOWN, learning_curve=[])
+    nothing = make_assessment("", old=UNKNOWN, upgraded=UNKNOWN, best="", backfill=UNKNOWN, learning_curve=[])
     assert {"old", "upgraded", "re-embedding", "-"} <= set(texts(ends_chart(nothing)))
     assert "<svg" in curve_chart(nothing)
     lost = Confidence(
