@@ -44,8 +44,9 @@ class AdvBCT(BackwardLoss):
 
     Pan et al.: "Boundary-Aware Backward-Compatible Representation via Adversarial Learning in Image Retrieval", CVPR
     2023, arXiv 2305.02610. Unlike in its public code, centres are the unit prototypes; D sees coordinates of unit size
-    (vectors times sqrt(dim)), and has no batch normalisation, which would hide from it where the two spaces differ
-    most, in mean and variance.
+    (vectors times sqrt(dim), a factor that the gradient towards the model leaves out: with it the model collapses at
+    weight 1), and has no batch normalisation, which would hide from it where the two spaces differ most, in mean and
+    variance.
     """
 
     name: ClassVar[str] = "advbct"
@@ -61,7 +62,7 @@ class AdvBCT(BackwardLoss):
     def adversarial(self, seen: torch.Tensor, old: torch.Tensor, progress: float) -> torch.Tensor:
         """`A` of new vectors as the old space sees them and old vectors, both `(batch, dim)`."""
         strength = 2 / (1 + math.exp(-10 * progress)) - 1
-        sides = torch.cat([reverse(seen, strength), old]) * math.sqrt(self.dim)
+        sides = torch.cat([reverse(seen, strength / math.sqrt(self.dim)), old]) * math.sqrt(self.dim)
         is_old = torch.arange(len(sides), device=sides.device) >= len(seen)
         logits: torch.Tensor = self.discriminator(sides)
         return 2 * functional.cross_entropy(logits, is_old.long())

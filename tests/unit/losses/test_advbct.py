@@ -93,7 +93,8 @@ def test_the_reversal_grows_over_the_training(view, make_batch, progress, streng
     (slope,) = torch.autograd.grad(loss.adversarial(new, batch.old, progress), new)
     sides = torch.cat([new, batch.old]) * math.sqrt(5)
     plain = 2 * functional.cross_entropy(loss.discriminator(sides), torch.arange(16) // 8)
-    torch.testing.assert_close(slope, -strength * torch.autograd.grad(plain, new)[0], rtol=1e-4, atol=1e-9)
+    wanted = -strength / math.sqrt(5) * torch.autograd.grad(plain, new)[0]
+    torch.testing.assert_close(slope, wanted, rtol=1e-4, atol=1e-9)
 
 
 def test_the_adversary_is_gone_at_the_end_of_the_training(view, make_batch):
