@@ -1,4 +1,4 @@
-"""Omniglot, official split, old model trained on 30 % of the training classes, three seeds: what an upgrade gives.
+"""Omniglot, official split, old model trained on 30 % of the training classes, three seeds: the plain recipe.
 
     python benchmarks/omniglot_extended_class.py --json benchmarks/records/omniglot_extended_class.json
 
@@ -33,7 +33,7 @@ def plan(seed: int) -> RunPlan:
     return RunPlan(
         split=SplitPlan(scenario="extended-class", old_share=0.3, seed=seed),
         old=TrainSettings(backbone="conv-small", epochs=12, seed=seed),
-        new=TrainSettings(backbone="conv-base", epochs=10, seed=seed),
+        new=TrainSettings(backbone="conv-base", epochs=10, backward_loss="influence", seed=seed),
         seed=seed,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from bict.errors import SettingsError, UnknownName
+from bict.losses import BACKWARD_LOSSES
 
 Family = Literal["backward", "transform", "bridge", "merge"]
 STATIONARY = {"classification": "simplex", "dim": 1023}
@@ -56,11 +57,12 @@ class Method:
         return {name: value for name, value in asdict(self).items() if name not in ("line", "group") and value}
 
 
-def _loss(name: str, weight: float, line: str, **more: Any) -> Method:  # noqa: ANN401  (settings of a training)
+def _loss(name: str, line: str, **more: Any) -> Method:  # noqa: ANN401  (settings of a training)
+    weight = BACKWARD_LOSSES[name].weight
     return Method("backward", line, new={"backward_loss": name, "backward_weight": weight, **more})
 
 
-INFLUENCE = _loss("influence", 3, "influence loss, mean old vectors as prototypes (the default of bict train)")
+INFLUENCE = _loss("influence", "influence loss, mean old vectors as prototypes")
 
 
 def _psi(line: str, rung: str, **more: Any) -> Method:  # noqa: ANN401  (fields of a method)
@@ -69,23 +71,23 @@ def _psi(line: str, rung: str, **more: Any) -> Method:  # noqa: ANN401  (fields 
 
 METHODS: dict[str, Method] = {
     "influence": INFLUENCE,
-    "influence-head": _loss("influence", 3, "influence loss, the old classifier's rows", prototypes="classifier"),
-    "regression": _loss("regression", 1, "squared distance to the own old vector"),
-    "contrastive": _loss("contrastive", 1, "own old vector against old vectors of other classes"),
-    "ract": _loss("ract", 1, "contrastive, with hard negatives of both models"),
-    "unibct": _loss("unibct", 3, "influence loss with prototypes refined over a graph"),
-    "lce": _loss("lce", 1, "aligned class centres and their boundary"),
-    "mixbct": _loss("mixbct", 3 / 7, "old vectors among the classified ones"),
-    "advbct": _loss("advbct", 1, "adversarial alignment and elastic boundary"),
-    "bt2": replace(_loss("bt2", 1, "extra dimensions behind a learned basis", dim=160, other_dim=True), target=True),
+    "influence-head": _loss("influence", "influence loss, the old classifier's rows", prototypes="classifier"),
+    "regression": _loss("regression", "squared distance to the own old vector"),
+    "contrastive": _loss("contrastive", "own old vector against old vectors of other classes"),
+    "ract": _loss("ract", "contrastive, with hard negatives of both models"),
+    "unibct": _loss("unibct", "influence loss with prototypes refined over a graph"),
+    "lce": _loss("lce", "aligned class centres and their boundary"),
+    "mixbct": _loss("mixbct", "old vectors among the classified ones"),
+    "advbct": _loss("advbct", "adversarial alignment and elastic boundary"),
+    "bt2": replace(_loss("bt2", "extra dimensions behind a learned basis", dim=160, other_dim=True), target=True),
     "hoc": replace(
-        _loss("hoc", 9, "stationary simplex classifier with a contrastive term", **STATIONARY),
+        _loss("hoc", "stationary simplex classifier with a contrastive term", **STATIONARY),
         old=STATIONARY,
         free=STATIONARY,
     ),
-    "joint": _loss("joint", 6, "ours: new and transformed old vectors share a classifier"),
-    "twin": _loss("twin", 1, "ours: a second head speaks the old space"),
-    "turned": _loss("turned", 3, "control: turned classes, and nothing of the old model"),
+    "joint": _loss("joint", "ours: new and transformed old vectors share a classifier (the default of bict train)"),
+    "twin": _loss("twin", "ours: a second head speaks the old space"),
+    "turned": _loss("turned", "control: turned classes, and nothing of the old model"),
     "identity": Method("transform", "naive swap: old vectors as they are", rung="identity"),
     "procrustes": Method("transform", "orthogonal map", rung="procrustes"),
     "procrustes-centred": Method(

@@ -64,7 +64,7 @@ class Serving:
         """A model trained towards the old one; the old vectors as they are, and carried to it."""
         shop, settings = self.workshop, _over(self.plan.new, self.method.new)
         new = free
-        if settings.backward_weight > 0:
+        if settings.weight > 0:
             new = shop.model("new", settings, old=old, target=free if self.method.target else None)
         query, gallery = shop.vectors(new, "query"), shop.vectors(old, "gallery")
         seen = as_seen(gallery, query.space, declared=bool(new.space.backward_compatible_with))

@@ -122,7 +122,8 @@ class Workshop:
             own = {**QUICK_NETWORK, **own}
         chosen = {rungs[0]: own} if own else {}
         parts = [None if each is None else each.space.fingerprint for each in (old, side)]
-        key = [*parts, list(rungs), chosen, views or self.plan.views, images, self.plan.seed]
+        fitted = {name: build_rung(name, chosen.get(name)).settings() for name in rungs}
+        key = [*parts, fitted, views or self.plan.views, images, self.plan.seed]
         key += [] if on is None else [on.ids.tolist()]
         folder = self.folders[new.space.fingerprint] / f"psi-{rungs[-1]}-{_digest(key)}"
         if not (folder / "transform.json").exists():

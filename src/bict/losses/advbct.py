@@ -50,6 +50,7 @@ class AdvBCT(BackwardLoss):
     """
 
     name: ClassVar[str] = "advbct"
+    weight: ClassVar[float] = 1.0
     needs_old: ClassVar[bool] = True
     radii: torch.Tensor
 

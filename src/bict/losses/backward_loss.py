@@ -15,6 +15,7 @@ class BackwardLoss(nn.Module):
 
     Attributes:
         name: in the command line.
+        weight: lambda where none is given.
         needs_old: whether it looks at the old vectors of a batch's own pictures; otherwise the old model need not run.
         needs_target: whether it needs the vectors of a freely trained new model.
         aligns: whether new vectors end up where the old model's are; a control does not.
@@ -23,6 +24,7 @@ class BackwardLoss(nn.Module):
     """
 
     name: ClassVar[str]
+    weight: ClassVar[float]
     needs_old: ClassVar[bool] = False
     needs_target: ClassVar[bool] = False
     aligns: ClassVar[bool] = True

@@ -32,6 +32,7 @@ class BT2(BackwardLoss):
     """
 
     name: ClassVar[str] = "bt2"
+    weight: ClassVar[float] = 1.0
     needs_old: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     needs_neck: ClassVar[bool] = True

@@ -39,6 +39,7 @@ class Contrastive(BackwardLoss):
     """`contrastive` with the old vectors of the batch's own pictures."""
 
     name: ClassVar[str] = "contrastive"
+    weight: ClassVar[float] = 1.0
     needs_old: ClassVar[bool] = True
 
     def forward(self, batch: Batch) -> torch.Tensor:

@@ -26,6 +26,7 @@ class HOC(BackwardLoss):
     """
 
     name: ClassVar[str] = "hoc"
+    weight: ClassVar[float] = 9.0
     needs_old: ClassVar[bool] = True
 
     def forward(self, batch: Batch) -> torch.Tensor:

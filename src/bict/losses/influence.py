@@ -34,6 +34,7 @@ class Influence(BackwardLoss):
     """`influence` with the old view's prototypes."""
 
     name: ClassVar[str] = "influence"
+    weight: ClassVar[float] = 3.0
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The loss of one batch, a scalar."""

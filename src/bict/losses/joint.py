@@ -46,6 +46,7 @@ class Joint(BackwardLoss):
     """
 
     name: ClassVar[str] = "joint"
+    weight: ClassVar[float] = 6.0
     needs_old: ClassVar[bool] = True
 
     def __init__(self, view: OldView, new_dim: int) -> None:

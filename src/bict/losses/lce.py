@@ -31,6 +31,7 @@ class LCE(BackwardLoss):
     """
 
     name: ClassVar[str] = "lce"
+    weight: ClassVar[float] = 1.0
     boundaries: torch.Tensor
 
     def __init__(self, view: OldView, new_dim: int) -> None:

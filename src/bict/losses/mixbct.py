@@ -41,6 +41,7 @@ class MixBCT(BackwardLoss):
     """
 
     name: ClassVar[str] = "mixbct"
+    weight: ClassVar[float] = 3 / 7
     needs_old: ClassVar[bool] = True
     credible: torch.Tensor
 

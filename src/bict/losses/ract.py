@@ -46,6 +46,7 @@ class RACT(BackwardLoss):
     """`ract` with the old vectors of the batch's own pictures."""
 
     name: ClassVar[str] = "ract"
+    weight: ClassVar[float] = 1.0
     needs_old: ClassVar[bool] = True
 
     def forward(self, batch: Batch) -> torch.Tensor:

@@ -26,6 +26,7 @@ class Regression(BackwardLoss):
     """`regression` with the old vectors of the batch's own pictures."""
 
     name: ClassVar[str] = "regression"
+    weight: ClassVar[float] = 1.0
     needs_old: ClassVar[bool] = True
 
     def forward(self, batch: Batch) -> torch.Tensor:

@@ -21,6 +21,7 @@ class Turned(BackwardLoss):
     """
 
     name: ClassVar[str] = "turned"
+    weight: ClassVar[float] = 3.0
     aligns: ClassVar[bool] = False
 
     def __init__(self, view: OldView, new_dim: int) -> None:

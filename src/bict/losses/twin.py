@@ -20,6 +20,7 @@ class Twin(BackwardLoss):
     """
 
     name: ClassVar[str] = "twin"
+    weight: ClassVar[float] = 1.0
     needs_old: ClassVar[bool] = True
     needs_twin: ClassVar[bool] = True
 

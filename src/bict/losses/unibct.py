@@ -47,6 +47,7 @@ class UniBCT(BackwardLoss):
     """
 
     name: ClassVar[str] = "unibct"
+    weight: ClassVar[float] = 3.0
 
     def __init__(self, view: OldView, new_dim: int) -> None:
         super().__init__(view, new_dim)

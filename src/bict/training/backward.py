@@ -43,7 +43,7 @@ def look_at(
         settings: of the new model's training.
         target: a freely trained new model, for the losses that need one.
     """
-    wanted = settings.augment and settings.turned > 0 and settings.backward_weight > 0
+    wanted = settings.augment and settings.turned > 0 and settings.weight > 0
     turns = TURNS if wanted and images.kind == "characters" else 1
     labels = torch.from_numpy(np.searchsorted(classes, images.labels.astype(str)))
     parts = [embed_images(old, images).vectors, *(embed_turned(old, images, quarter) for quarter in range(1, turns))]

@@ -199,7 +199,7 @@ class Loop:
                 twin=twin,
             )
             backward = self.backward_loss(batch)
-        loss = classification + self.settings.backward_weight * backward
+        loss = classification + self.settings.weight * backward
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.optimizer.step()

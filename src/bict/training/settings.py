@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bict.errors import SettingsError
-from bict.losses import BACKWARD_LOSSES, CLASSIFICATION_LOSSES
+from bict.losses import BACKWARD_LOSSES, CLASSIFICATION_LOSSES, find_backward_loss
 
 
 class TrainSettings(BaseModel):
@@ -23,8 +23,10 @@ class TrainSettings(BaseModel):
     classification: str = Field("cosface", description=f"one of {', '.join(CLASSIFICATION_LOSSES)}")
     scale: float = Field(24.0, gt=0, description="factor on cosines before the softmax")
     margin: float = Field(0.2, ge=0, lt=1.5, description="margin of cosface (cosine) or arcface (radians)")
-    backward_loss: str = Field("influence", description=f"one of {', '.join(BACKWARD_LOSSES)}")
-    backward_weight: float = Field(3.0, ge=0, description="lambda, weight of the backward loss")
+    backward_loss: str = Field("joint", description=f"one of {', '.join(BACKWARD_LOSSES)}")
+    backward_weight: float | None = Field(
+        None, ge=0, description="lambda, weight of the backward loss (default: its own, such as 6 for joint)"
+    )
     prototypes: Literal["means", "classifier"] = Field(
         "means",
         description="frozen rows of the influence loss: the mean old vector of every class, or the old classifier's "
@@ -51,6 +53,20 @@ class TrainSettings(BaseModel):
     warm_up: float = Field(0.15, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     augment: bool = Field(True, description="change the training images at random")
     seed: int = Field(0, ge=0, lt=2**31, description="of weights, order and augmentation")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_weight(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """No weight is the loss's own, which so stands in every record."""
+        if values.get("backward_weight") is not None:
+            return values
+        loss = find_backward_loss(values.get("backward_loss", cls.model_fields["backward_loss"].default))
+        return {**values, "backward_weight": loss.weight}
+
+    @property
+    def weight(self) -> float:
+        """Lambda: the weight that was asked for, or the backward loss's own."""
+        return float(self.backward_weight or 0)
 
     @property
     def peak(self) -> float:

@@ -187,7 +187,7 @@ def _write(
 ) -> None:
     """Twin, history, weights and card, in this order: a directory with a card is finished."""
     aligned = trainee.backward is not None and trainee.backward.aligns
-    learned_from_old = aligned and settings.backward_weight > 0 and settings.epochs > 0
+    learned_from_old = aligned and settings.weight > 0 and settings.epochs > 0
     older = old.space if learned_from_old and old is not None else None
     about: dict[str, Any] = {"backbone": settings.backbone, "pooling": settings.pooling, "preprocessing": preprocessing}
     about["training"] = settings.model_dump()

@@ -4,7 +4,7 @@ import math
 import shlex
 
 import pytest
-from tests.unit.reports.assessment_sample import UNKNOWN, around, make_assessment, make_verdicts
+from tests.unit.reports.assessment_sample import UNKNOWN, make_assessment, make_verdicts
 
 from bict.reports.advice import HEADLINES, advice, best_candidate, rate, share_interval, signed_interval
 from bict.reports.assessment import Gate

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from bict.errors import SettingsError
+from bict.errors import SettingsError, UnknownName
+from bict.losses import BACKWARD_LOSSES
 from bict.training import TrainSettings, train_settings
 
 
@@ -40,3 +41,12 @@ def test_an_unknown_setting_is_refused():
 def test_settings_cannot_be_changed_afterwards():
     with pytest.raises(ValidationError, match="frozen"):
         TrainSettings().epochs = 3
+
+
+def test_a_weight_is_the_loss_s_own_where_none_is_given():
+    assert train_settings().weight == train_settings(backward_loss="joint").weight == BACKWARD_LOSSES["joint"].weight
+    assert train_settings(backward_loss="regression").model_dump()["backward_weight"] == 1
+    assert train_settings(backward_loss="regression", backward_weight=None).weight == 1
+    assert train_settings(backward_loss="regression", backward_weight=0).weight == 0
+    with pytest.raises(UnknownName, match="influence"):
+        train_settings(backward_loss="inflence")

@@ -90,7 +90,7 @@ def test_every_backward_loss_goes_down(images, settings, old_model, new_model, n
     first, *_, last = [record["backward"] for record in history(tmp_path / "m")]
     assert 0 < last < first
     for loss, classification, backward in losses(tmp_path / "m"):
-        assert loss == pytest.approx(classification + settings().backward_weight * backward, rel=1e-4)
+        assert loss == pytest.approx(classification + BACKWARD_LOSSES[name].weight * backward, rel=1e-4)
 
 
 def test_a_weight_of_zero_is_training_without_the_old_model(images, settings, old_model, tmp_path):
