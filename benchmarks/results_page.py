@@ -13,10 +13,12 @@ from pathlib import Path
 
 from bict.reports.bench import BenchRecord
 from bict.reports.bench_figures import chain_chart, methods_chart, sweep_chart
-from bict.reports.bench_table import grouped, is_plain, lines, load_bench_records, markdown, sweep
+from bict.reports.bench_markdown import overview, sections
+from bict.reports.bench_table import grouped, is_plain, lines, load_bench_records, sweep
 
 ROOT = Path(__file__).parents[1]
 PAGE, FIGURES = ROOT / "docs" / "results.md", ROOT / "docs" / "figures"
+GALLERIES = ("once", "growing")
 BEGIN, END = "<!-- bench: made by make results -->\n", "<!-- end of bench -->"
 
 
@@ -26,7 +28,7 @@ def figures(records: list[BenchRecord]) -> Iterator[tuple[str, str]]:
         found = lines(some)
         if scenario == "sequential":
             for line in found:
-                for gallery in ("once", "growing"):
+                for gallery in GALLERIES:
                     yield f"{data}-chain-{line.method}-{gallery}.svg", chain_chart(line, gallery, "chart")
             continue
         plain = [line for line in found if is_plain(line.method)]
@@ -37,10 +39,14 @@ def figures(records: list[BenchRecord]) -> Iterator[tuple[str, str]]:
 
 
 def page(records: list[BenchRecord], names: list[str]) -> str:
-    """The part of the page between the two marks."""
-    shown = "\n".join(f"![{name.removesuffix('.svg')}](figures/{name})" for name in names)
+    """The part of the page between the two marks: an overview, then tables, each with its figures."""
+    parts = [f"### Overview\n\n{overview(records)}"]
+    for section in sections(records):
+        ends = [f"{section.figure}{end}.svg" for end in ("", *(f"-{gallery}" for gallery in GALLERIES))]
+        shown = [f"![{section.heading}](figures/{name})" for name in ends if section.figure and name in names]
+        parts.append("\n\n".join([f"### {section.heading}", section.text, *shown]))
     commands = "\n".join(f"- `{command}`" for command in sorted({record.command for record in records}))
-    return f"{BEGIN}\n{markdown(records)}\n{shown}\n\nMade by:\n\n{commands}\n\n{END}"
+    return f"{BEGIN}\n" + "\n\n".join(parts) + f"\n\n### Made by\n\n{commands}\n\n{END}"
 
 
 def main() -> None:

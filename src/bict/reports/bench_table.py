@@ -156,9 +156,9 @@ def _own_weight(record: BenchRecord) -> float | None:
 
 
 def baselines(found: Sequence[Line]) -> Line:
-    """A line whose old and free new models are those of most methods; a stationary method has its own."""
+    """A line whose old and free new models are those of most seeds and methods; a stationary method has its own."""
     counts = Counter(line.rows["old"].mean for line in found)
-    return max(found, key=lambda line: counts[line.rows["old"].mean])
+    return max(found, key=lambda line: (len(line.seeds), counts[line.rows["old"].mean]))
 
 
 def reference(found: Sequence[Line]) -> Line:
@@ -190,72 +190,6 @@ def served_precision(record: BenchRecord) -> NDArray[np.float64]:
     return np.array(record.average_precision[name], np.float64)
 
 
-def markdown(records: Sequence[BenchRecord]) -> str:
-    """One Markdown table for each data set and scenario, and one for each sweep and chain."""
-    parts = []
-    for (data, scenario), some in grouped(records).items():
-        plain = [record for record in some if is_plain(record.method)]
-        ablation = [record for record in some if record.method.startswith(ABLATION)]
-        if scenario == "sequential":
-            parts += [f"### {data}, {scenario}, {line.method}\n\n{_chain(line)}" for line in lines(some)]
-            continue
-        if plain:
-            parts.append(f"### {data}, {scenario}\n\n{_methods(plain)}")
-        if ablation:
-            parts.append(f"### {data}, {scenario}: forms of the transform\n\n{_methods(ablation)}")
-        for name, curve in sweep(some).items():
-            parts.append(f"### {data}, {scenario}: weight of {name}\n\n{_weights(curve)}")
-    return "\n\n".join(parts) + "\n"
-
-
-def _methods(records: Sequence[BenchRecord]) -> str:
-    found = lines(records)
-    first = reference(found)
-    marked = marks(records, first.method)
-    table = [["method", "seeds", *COLUMNS.values(), "share", "negative flips"]]
-    table.append(["---"] * len(table[0]))
-    for line in found:
-        cells = [line.rows.get(name) for name in COLUMNS]
-        cells += [served_share(line), line.metrics.get("negative_flip_rate")]
-        texts = ["" if cell is None else str(cell) for cell in cells]
-        place = list(COLUMNS).index(line.served or "")
-        texts[place] += marked.get(line.method, "")
-        table.append([f"`{line.method}`", ", ".join(map(str, line.seeds)), *texts])
-    note = (
-        f"mAP; compare lines of the same seeds. `-`, `+`: served mAP below or above that of `{first.method}`, paired "
-        "95 % bootstrap over the queries of the seeds both have. Blended and fused ask both models for each query; "
-        "merged reads half of the gallery's images."
-    )
-    return f"{_pipes(table)}\n\n{note}"
-
-
 def served_share(line: Line) -> Spread | None:
     """The recovered share of the row that serves new queries."""
     return next((line.metrics[name] for name in SERVED.values() if name in line.metrics), None)
-
-
-def _weights(curve: Sequence[tuple[float, Line]]) -> str:
-    head = ["weight", "backward", "upgraded", "self-test", "share"]
-    table = [head, ["---"] * len(head)]
-    for weight, line in curve:
-        cells = [line.rows.get(name) for name in ("backward", "upgraded", "backfill")]
-        cells.append(line.metrics.get("recovered_share"))
-        table.append([f"{weight:g}", *("" if cell is None else str(cell) for cell in cells)])
-    return _pipes(table)
-
-
-def _chain(line: Line) -> str:
-    states = ("fixed", "composed", "refitted", "backfill")
-    head = ["gallery", "generation", *states]
-    table = [head, ["---"] * len(head)]
-    for gallery in ("once", "growing"):
-        count = sum(name.startswith(f"{gallery} fixed") for name in line.rows)
-        table += [
-            [gallery, str(number), *(str(line.rows[f"{gallery} {state} {number}"]) for state in states)]
-            for number in range(1, 1 + count)
-        ]
-    return _pipes(table)
-
-
-def _pipes(table: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in table)
