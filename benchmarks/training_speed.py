@@ -2,8 +2,8 @@
 
     python benchmarks/training_speed.py --json benchmarks/records/training_speed.json
 
-Both train on the built-in glyphs without augmentation, an epoch each in turn, several rounds; the figure is the median of
-the ratios. The plain loop holds all pixels in one tensor, and does nothing but what a training step needs.
+Both train on the built-in glyphs without augmentation, an epoch each in turn, several rounds; the figure is the median
+of the ratios. The plain loop holds all pixels in one tensor, and does nothing but what a training step needs.
 """
 
 from __future__ import annotations
