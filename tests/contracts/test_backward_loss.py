@@ -44,7 +44,7 @@ def make_batch(view: OldView, new: torch.Tensor, dtype: torch.dtype = torch.floa
         return functional.cross_entropy(12 * vectors @ classifier.T, labels)
 
     labels = LABELS + CLASSES * TURNED
-    return Batch(new.to(dtype), labels, old.to(dtype), rows, classification, classifier, 1.0, twin=old.to(dtype))
+    return Batch(new.to(dtype), labels, old.to(dtype), rows, classification, classifier, 1.0)
 
 
 def at_home(view: OldView, new_dim: int = DIM) -> Batch:
@@ -66,7 +66,7 @@ def unsettle(loss: BackwardLoss) -> BackwardLoss:
 
 
 def part(batch: Batch, rows: torch.Tensor) -> Batch:
-    sides = {side: getattr(batch, side)[rows] for side in ("new", "labels", "old", "rows", "twin")}
+    sides = {side: getattr(batch, side)[rows] for side in ("new", "labels", "old", "rows")}
     return replace(batch, **sides)
 
 

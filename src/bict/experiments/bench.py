@@ -40,7 +40,7 @@ PROTOCOL = 1
 KEYS = ("map", "recall@1", "recall@10")
 PACKAGES = ("bict", "torch", "timm", "pytorch-metric-learning", "accelerate", "numpy")
 Outcome = tuple[dict[str, PairResult], dict[str, float | None], dict[str, str]]
-SHARES = {**SERVED, "blended": "blended_share", "fused": "fused_share", "twin": "twin_share"}
+SHARES = {**SERVED, "blended": "blended_share", "fused": "fused_share"}
 """Rows that answer new queries, and their recovered shares."""
 
 

@@ -18,8 +18,8 @@ from bict.reports.bench import BenchRecord
 from bict.reports.bench_page import write_bench_report
 from bict.reports.bench_table import load_bench_records
 
-DEFAULT_METHODS = ("influence", "joint", "twin", "regression", "contrastive", "mlp", "bridge-procrustes", "rank-merge")
-QUICK_METHODS = ("influence", "mlp", "bridge-procrustes")
+DEFAULT_METHODS = ("joint", "influence", "regression", "contrastive", "mlp", "ridge", "slerp", "rank-merge")
+QUICK_METHODS = ("joint", "mlp", "slerp")
 QUICK_CLASSES = 200
 LEAST_CLASSES = 8
 

@@ -86,7 +86,6 @@ METHODS: dict[str, Method] = {
         free=STATIONARY,
     ),
     "joint": _loss("joint", "ours: new and transformed old vectors share a classifier (the default of bict train)"),
-    "twin": _loss("twin", "ours: a second head speaks the old space"),
     "turned": _loss("turned", "control: turned classes, and nothing of the old model"),
     "identity": Method("transform", "naive swap: old vectors as they are", rung="identity"),
     "procrustes": Method("transform", "orthogonal map", rung="procrustes"),

@@ -76,11 +76,7 @@ class Serving:
         yield self._pair("backfill", "new", query, "new", backfill)
         both = blended(query, transform.apply(shop.vectors(old, "query")))
         yield self._pair("blended", "new + old", both, "upgraded", upgraded)
-        yield self._fused("fused", query, shop.vectors(old, "query"), upgraded, gallery)
-        if new is not free and settings.backward_loss == "twin":
-            twin = in_space(shop.vectors(shop.twin(new), "query"), old.space)
-            yield self._pair("twin_backward", "new, second head", twin, "old", gallery)
-            yield self._fused("twin", query, twin, upgraded, gallery, asked="new, both heads")
+        yield self._fused(query, shop.vectors(old, "query"), upgraded, gallery)
         self._measure_space(gallery, seen, backfill, query)
         self._measure_backfill(query, upgraded, backfill, random_order(len(upgraded), seed=self.plan.seed))
 
@@ -95,7 +91,7 @@ class Serving:
         if not self.method.side:
             both = blended(query, transform.apply(shop.vectors(old, "query")))
             yield self._pair("blended", "free new + old", both, "upgraded", upgraded)
-        yield self._fused("fused", query, shop.vectors(old, "query"), upgraded, gallery)
+        yield self._fused(query, shop.vectors(old, "query"), upgraded, gallery)
         order = random_order(len(upgraded), seed=self.plan.seed)
         if isinstance(transform.rung, FastFill):
             order = uncertain_first(transform.rung.variance(stored.vectors).astype(np.float64))
@@ -167,17 +163,9 @@ class Serving:
         pairs = zip(curve.ratios, curve.scores, strict=True)
         self.metrics |= {f"backfill_{ratio:.2f}": score for ratio, score in pairs}
 
-    def _fused(
-        self,
-        name: str,
-        query: Embeddings,
-        kept_query: Embeddings,
-        upgraded: Embeddings,
-        kept: Embeddings,
-        asked: str = "new + old",
-    ) -> PairResult:
+    def _fused(self, query: Embeddings, kept_query: Embeddings, upgraded: Embeddings, kept: Embeddings) -> PairResult:
         sides = fused(query, kept_query, upgraded, kept, weights=(1.0, KEPT_WEIGHT))
-        return self._pair(name, asked, sides[0], "upgraded + old", sides[1])
+        return self._pair("fused", "new + old", sides[0], "upgraded + old", sides[1])
 
     @staticmethod
     def _pair(name: str, query_name: str, query: Embeddings, gallery_name: str, gallery: Embeddings) -> PairResult:
@@ -201,16 +189,6 @@ def blended(query: Embeddings, carried: Embeddings) -> Embeddings:
     """One query vector from both models, `z + psi(o) / 2` at unit length; what is stored stays one vector."""
     vectors = normalise(query.vectors + KEPT_WEIGHT * carried.vectors)
     return Embeddings(query.ids, vectors, query.space, query.labels)
-
-
-def in_space(query: Embeddings, space: Space) -> Embeddings:
-    """Queries that are compatible with a space, as vectors of it.
-
-    Raises:
-        SpaceError: they are not.
-    """
-    compare(query.space, space)
-    return Embeddings(query.ids, query.vectors, space, query.labels)
 
 
 def _over(base: TrainSettings, over: dict[str, Any]) -> TrainSettings:

@@ -21,7 +21,7 @@ from bict.progress import Steps
 from bict.spaces import Space, fingerprint
 from bict.training import TrainSettings, train_model
 from bict.training.pairs import embed_views, pairs_of
-from bict.training.train import TWIN, describe_run
+from bict.training.train import describe_run
 from bict.transforms import Pairs, QueryBridge, Transform, fit_bridge, fit_ladder
 from bict.transforms.ladder import DEFAULT_RUNGS
 from bict.transforms.registry import build_rung
@@ -66,13 +66,6 @@ class Workshop:
             )
         self.folders[model.space.fingerprint] = folder
         return model
-
-    def twin(self, model: Model) -> Model:
-        """The model of the second head."""
-        folder = self.folders[model.space.fingerprint] / TWIN
-        twin = Model.load(folder)
-        self.folders[twin.space.fingerprint] = folder
-        return twin
 
     def vectors(self, model: Model, part: str) -> Embeddings:
         """A model's vectors of one part."""

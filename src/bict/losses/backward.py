@@ -16,12 +16,11 @@ from bict.losses.mixbct import MixBCT
 from bict.losses.ract import RACT
 from bict.losses.regression import Regression
 from bict.losses.turned import Turned
-from bict.losses.twin import Twin
 from bict.losses.unibct import UniBCT
 
 BACKWARD_LOSSES: dict[str, type[BackwardLoss]] = {
     loss.name: loss
-    for loss in (Influence, Contrastive, Regression, RACT, UniBCT, LCE, MixBCT, AdvBCT, BT2, HOC, Joint, Twin, Turned)
+    for loss in (Influence, Contrastive, Regression, RACT, UniBCT, LCE, MixBCT, AdvBCT, BT2, HOC, Joint, Turned)
 }
 
 

@@ -19,7 +19,6 @@ class BackwardLoss(nn.Module):
         needs_old: whether it looks at the old vectors of a batch's own pictures; otherwise the old model need not run.
         needs_target: whether it needs the vectors of a freely trained new model.
         aligns: whether new vectors end up where the old model's are; a control does not.
-        needs_twin: whether the new model gets a second head for it.
         needs_neck: whether it folds into the encoder's linear neck, so that the new model must have one.
     """
 
@@ -28,7 +27,6 @@ class BackwardLoss(nn.Module):
     needs_old: ClassVar[bool] = False
     needs_target: ClassVar[bool] = False
     aligns: ClassVar[bool] = True
-    needs_twin: ClassVar[bool] = False
     needs_neck: ClassVar[bool] = False
     prototypes: torch.Tensor
 

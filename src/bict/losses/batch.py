@@ -60,7 +60,6 @@ class Batch:
         classification: the new model's classification loss, of vectors `(n, new_dim)` and upright classes `(n,)`.
         classifier: `(classes, new_dim)` unit rows of the new model's classifier.
         progress: part of the training that is done, 0 to 1.
-        twin: `(batch, dim)` unit vectors of the second head, for a loss that needs one.
     """
 
     new: torch.Tensor
@@ -70,7 +69,6 @@ class Batch:
     classification: Classification
     classifier: torch.Tensor
     progress: float
-    twin: torch.Tensor | None = None
 
     def upright(self, classes: int) -> torch.Tensor:
         """`(batch,)` which pictures are not turned: they are of the classifier's own `classes`."""

@@ -27,7 +27,6 @@ COLUMNS = {
     "merged": "merged",
     "blended": "blended",
     "fused": "fused, old kept",
-    "twin": "twin, old kept",
     "backfill": "own backfill",
     "free_backfill": "free backfill",
 }

@@ -182,8 +182,7 @@ class Loop:
         if self.augmentation is not None:
             unit = augment(unit, self.augmentation, self.draw)
         unit = unit.contiguous(memory_format=torch.channels_last)
-        columns = self._encode(self.encoder, self.preprocessing, unit)
-        vectors, twin = columns[:, : self.trainee.encoder.dim], columns[:, self.trainee.encoder.dim :]
+        vectors = self._encode(self.encoder, self.preprocessing, unit)
         upright = quarters == 0
         classification = self.classification(vectors[upright], labels[upright])
         backward = vectors.new_zeros(())
@@ -196,7 +195,6 @@ class Loop:
                 classification=self.classification,
                 classifier=classifier_of(self.trainee.classification, frozen=False),
                 progress=done,
-                twin=twin,
             )
             backward = self.backward_loss(batch)
         loss = classification + self.settings.weight * backward

@@ -58,10 +58,9 @@ class TrainSettings(BaseModel):
     @classmethod
     def _own_weight(cls, values: dict[str, Any]) -> dict[str, Any]:
         """No weight is the loss's own, which so stands in every record."""
-        if values.get("backward_weight") is not None:
-            return values
         loss = find_backward_loss(values.get("backward_loss", cls.model_fields["backward_loss"].default))
-        return {**values, "backward_weight": loss.weight}
+        given = values.get("backward_weight")
+        return {**values, "backward_weight": loss.weight if given is None else given}
 
     @property
     def weight(self) -> float:

@@ -28,7 +28,6 @@ from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
 
 HISTORY = "history.json"
-TWIN = "twin"
 
 
 def train_model(
@@ -44,8 +43,7 @@ def train_model(
     """Train on all given images and write model, settings and loss history to a directory.
 
     A directory with a finished model of the same settings is loaded instead; one with an unfinished run of the same
-    settings goes on from its last epoch with `resume`. A loss with a twin head also writes the directory `twin`: a
-    model of the same backbone whose queries are meant for the old vectors.
+    settings goes on from its last epoch with `resume`.
 
     Args:
         images: training images.
@@ -137,15 +135,13 @@ def _start(
     images: ImageSet, classes: NDArray[Any], settings: TrainSettings, old: Model | None
 ) -> tuple[Preprocessing, Encoder, nn.Module]:
     """Everything the settings name, built before the directory is touched."""
-    kind = find_backward_loss(settings.backward_loss)
     check_batch(settings.batch_size, accelerator().num_processes)
     size = settings.size or images.source.own_size
     try:
         preprocessing = default_preprocessing(settings.backbone, images.source.channels, size)
     except ValidationError as error:
         raise SettingsError(f"size = {size}: {error.errors()[0]['msg'].lower()}") from error
-    twin = old.space.dim if old is not None and kind.needs_twin else 0
-    encoder = Encoder(settings.backbone, settings.pooling, settings.dim, images.source.channels, twin=twin)
+    encoder = Encoder(settings.backbone, settings.pooling, settings.dim, images.source.channels)
     _load_weights(encoder, settings)
     if old is not None and old.space.dim != encoder.dim and not settings.other_dim:
         raise SpaceError(
@@ -185,7 +181,7 @@ def _write(
     classes: tuple[str, ...],
     old: Model | None,
 ) -> None:
-    """Twin, history, weights and card, in this order: a directory with a card is finished."""
+    """History, weights and card, in this order: a directory with a card is finished."""
     aligned = trainee.backward is not None and trainee.backward.aligns
     learned_from_old = aligned and settings.weight > 0 and settings.epochs > 0
     older = old.space if learned_from_old and old is not None else None
@@ -197,9 +193,6 @@ def _write(
         with torch.no_grad():
             classifier = trainee.backward.cpu().served(classifier)
         trainee.backward.fold(encoder.neck)
-    twin = encoder.split_twin()
-    if twin is not None:
-        make_model(twin, name=f"{name}-{TWIN}", neck_dim=twin.dim, compatible_with=older, **about).save(out / TWIN)
     model = make_model(
         encoder,
         name=name,

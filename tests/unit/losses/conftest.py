@@ -48,7 +48,6 @@ def make_batch(unit_rows, view) -> Callable[..., Batch]:
             classification=lambda vectors, labels: functional.cross_entropy(4 * vectors @ classifier.T, labels),
             classifier=classifier,
             progress=0.25,
-            twin=unit_rows(8, DIM, seed=17),
         )
 
     return make

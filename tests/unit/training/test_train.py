@@ -20,7 +20,7 @@ from bict.losses import BACKWARD_LOSSES
 from bict.models import Encoder, Model, default_preprocessing, embed_images, make_model
 from bict.training import TrainSettings, train_model
 from bict.training.backward import look_at
-from bict.training.train import HISTORY, TWIN
+from bict.training.train import HISTORY
 
 CLASSIFIER = TrainSettings(prototypes="classifier", turned=0)
 MEANS = TrainSettings(turned=0)
@@ -223,20 +223,6 @@ def test_a_model_of_another_dimension_says_it_is_not_compatible_by_itself(images
     assert (new.space.dim, new.space.backward_compatible_with) == (24, ())
     with pytest.raises(SpaceError, match="--dim 16"):
         train_model(images, settings(dim=24), tmp_path / "n", compatible_with=old_model)
-
-
-def test_twins_share_a_backbone_and_the_second_speaks_the_old_space(images, settings, old_model, tmp_path):
-    new = train_model(images, settings(backward_loss="twin", epochs=16), tmp_path / "m", compatible_with=old_model)
-    twin = Model.load(tmp_path / "m" / TWIN)
-    assert twin.space.backward_compatible_with == (old_model.space.fingerprint,)
-    for name, value in new.encoder.backbone.state_dict().items():
-        assert torch.equal(value, twin.encoder.backbone.state_dict()[name])
-    old = embed_images(old_model, images).vectors
-    nearness = {
-        name: (embed_images(each, images).vectors * old).sum(axis=1).mean()
-        for name, each in (("main", new), ("twin", twin))
-    }
-    assert nearness["twin"] > nearness["main"]
 
 
 def test_the_classifier_of_a_folded_model_fits_its_vectors(images, settings, old_model, new_model, tmp_path):
