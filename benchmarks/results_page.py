@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from bict.reports.bench_table import grouped, is_plain, lines, load_bench_record
 
 ROOT = Path(__file__).parents[1]
 PAGE, FIGURES = ROOT / "docs" / "results.md", ROOT / "docs" / "figures"
+CHOSEN = re.compile(r" --(methods|seeds) \S+")
 GALLERIES = ("once", "growing")
 BEGIN, END = "<!-- bench: made by make results -->\n", "<!-- end of bench -->"
 
@@ -45,8 +48,21 @@ def page(records: list[BenchRecord], names: list[str]) -> str:
         ends = [f"{section.figure}{end}.svg" for end in ("", *(f"-{gallery}" for gallery in GALLERIES))]
         shown = [f"![{section.heading}](figures/{name})" for name in ends if section.figure and name in names]
         parts.append("\n\n".join([f"### {section.heading}", section.text, *shown]))
-    commands = "\n".join(f"- `{command}`" for command in sorted({record.command for record in records}))
-    return f"{BEGIN}\n" + "\n\n".join(parts) + f"\n\n### Made by\n\n{commands}\n\n{END}"
+    shown = "\n".join(f"- `{command}`" for command in commands(records))
+    return f"{BEGIN}\n" + "\n\n".join(parts) + f"\n\n### Made by\n\n{shown}\n\n{END}"
+
+
+def commands(records: list[BenchRecord]) -> list[str]:
+    """Commands that make the records: one for the methods of a scenario and data set on the same seeds."""
+    seeds: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for record in records:
+        seeds[CHOSEN.sub("", record.command), record.method].add(record.seed)
+    methods: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (command, method), found in seeds.items():
+        methods[command, ",".join(map(str, sorted(found)))].append(method)
+    return sorted(
+        f"{command} --seeds {found} --methods {','.join(names)}" for (command, found), names in methods.items()
+    )
 
 
 def main() -> None:
