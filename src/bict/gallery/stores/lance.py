@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +76,7 @@ class LanceStore:
         self.address = address
         self.id_column = "id"
         self._folder, table = parse_address(address)
+        self.place = f"{self._folder.absolute()}?{urlencode({'table': table})}"
         self._path = self._folder / f"{table}.lance"
         self._work = self._folder / "upgrades" / table
         self._data = self._refresh()
