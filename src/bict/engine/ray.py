@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from bict.engine.crew import Crew, telling_line
 from bict.errors import EngineError, MissingExtra, SettingsError
 
 WORKERS_PER_GPU = 4
+ANSWER_SECONDS = 10.0
+SEE = "see to it with ray status, then run again"
 OBJECT_STORE_BYTES = 100 * 2**20
 """Of a Ray started here: functions and results are small, rows never pass through Ray."""
 SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_ENABLED": "0"}
@@ -37,6 +40,8 @@ class RayEngine:
     def __enter__(self) -> Self:
         ray = module()
         if not ray.is_initialized():
+            if self.address is not None:
+                _require_answer(self.address)
             with _quiet(ray):
                 _connect(ray, self.address, self.count)
             self._own = True
@@ -100,6 +105,30 @@ def module() -> ModuleType:
     return ray
 
 
+def _require_answer(address: str) -> None:
+    """Refuse an address where nobody listens: Ray itself would try for a quarter of an hour.
+
+    Raises:
+        EngineError: nobody does.
+        SettingsError: it is no address of a cluster that this process can be a driver of.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingsError(
+            f"found the Ray address {address}, expected auto, on a machine of the cluster, or HOST:PORT"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise EngineError(f"{_unreachable(address)} ({error.strerror or error}): {SEE}") from error
+
+
+def _unreachable(address: str) -> str:
+    return f"Ray at {address} cannot be reached"
+
+
 def _connect(ray: ModuleType, address: str | None, workers: int | None) -> None:
     """Join a cluster, or start a Ray on this machine.
 
@@ -112,8 +141,8 @@ def _connect(ray: ModuleType, address: str | None, workers: int | None) -> None:
     try:
         ray.init(address=address or "local", **quiet)
     except Exception as error:  # of many kinds
-        where = f"Ray at {address} cannot be reached" if address else "a local Ray cannot be started"
-        raise EngineError(f"{where} ({telling_line(error)}): see to it with ray status, then run again") from error
+        where = _unreachable(address) if address else "a local Ray cannot be started"
+        raise EngineError(f"{where} ({telling_line(error)}): {SEE}") from error
 
 
 @contextmanager

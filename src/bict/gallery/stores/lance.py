@@ -247,8 +247,15 @@ class LanceStore:
             unit
             for unit in self.units(column)
             if (unit.key not in entries or not (self._path / "data" / entries[unit.key].receipt).is_file())
-            and self._fragment(unit, column).count_rows(filter=presence(sources, absent))
+            and self._may_hold(unit, column, presence(sources, absent))
         ]
+
+    def _may_hold(self, unit: Unit, column: str, condition: str) -> bool:
+        """Whether some row of a unit meets a condition; also where that cannot be read: staging it will say so."""
+        try:
+            return bool(self._fragment(unit, column).count_rows(filter=condition))
+        except UNREADABLE:
+            return True
 
     def _fragment(self, unit: Unit, column: str) -> LanceFragment:
         fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
