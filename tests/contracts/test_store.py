@@ -18,7 +18,7 @@ from bict.gallery.stores import STORES, open_store, store_of
 DIM = 5
 
 
-@pytest.fixture(params=[*sorted(STORES), "qdrant over http"])
+@pytest.fixture(params=[*sorted(STORES), "lance over s3", "qdrant over http"])
 def address(request, store_addresses):
     """A fresh address of each store in turn, for a gallery or for a second one."""
     return store_addresses(request.param)
