@@ -338,6 +338,7 @@ def test_an_address_without_a_gallery_is_refused(address):
 
 
 def test_an_address_names_its_store():
+    assert store_of("s3://bucket/some") == (STORES["lance"], "s3://bucket/some")
     assert store_of("lance://some/folder") == (STORES["lance"], "some/folder")
     with pytest.raises(SettingsError, match="needs two slashes") as caught:
         store_of("postgresql:/me:secret@host/db")

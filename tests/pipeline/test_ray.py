@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 OLD, NEW = Space(name="old", fingerprint="a" * 16, dim=24), Space(name="new", fingerprint="b" * 16, dim=40)
 ROWS, UNIT_ROWS = 6_000, 300
-STORES = ["lance", "postgresql", "qdrant over http"]
+STORES = ["lance", "lance over s3", "postgresql", "qdrant over http"]
 
 
 def unit_vectors(rows, dim, seed=0):
@@ -47,6 +47,8 @@ def address(request, tmp_path):
     """A fresh address of each store."""
     if request.param == "lance":
         return str(tmp_path / "gallery")
+    if request.param == "lance over s3":
+        return request.getfixturevalue("bucket")
     if request.param == "postgresql":
         return request.getfixturevalue("postgres").network_address(f"items_{os.getpid()}_{abs(hash(tmp_path))}")
     return f"qdrant://127.0.0.1:{request.getfixturevalue('qdrant_server')[1]}/items"

@@ -8,10 +8,10 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Self
 
-from bict import __version__
 from bict.engine.base import Item, Result, Spread
 from bict.engine.crew import Crew, telling_line
 from bict.errors import EngineError, MissingExtra, SettingsError
@@ -35,7 +35,7 @@ class RayEngine:
         if workers is not None and workers < 1:
             raise SettingsError(f"found {workers} workers, expected at least 1")
         self.address, self.count = address, workers
-        self._own = False
+        self._own, self._version = False, version("bict")  # asked for before a boundary is drawn
 
     def __enter__(self) -> Self:
         ray = module()
@@ -64,7 +64,7 @@ class RayEngine:
         most = min(cpus, WORKERS_PER_GPU * gpus) if gpus else cpus
         actor = ray.remote(num_cpus=1, num_gpus=1 / WORKERS_PER_GPU if gpus else 0, max_restarts=0)(Worker)
         pickled = ray.put(ray.cloudpickle.dumps(function))
-        crew = Crew[Item, Result](ray, lambda: actor.remote(pickled, __version__), min(self.count or most, most))
+        crew = Crew[Item, Result](ray, lambda: actor.remote(pickled, self._version), min(self.count or most, most))
         try:
             yield crew.spread
         finally:
@@ -75,8 +75,8 @@ class Worker:
     """What runs in a process of its own: holds the function, and runs it on one item after the other."""
 
     def __init__(self, function: bytes, expected: str) -> None:
-        if __version__ != expected:
-            raise EngineError(f"a worker has bict {__version__}, expected {expected}: install the same everywhere")
+        if version("bict") != expected:
+            raise EngineError(f"a worker has bict {version('bict')}, expected {expected}: install the same everywhere")
         for name in THREADS:  # before the libraries that read them are loaded
             os.environ[name] = "1"
         from ray import cloudpickle  # noqa: PLC0415

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry, parse_entries
-from bict.gallery.lock import refuse_second, this_process
+from bict.gallery.lock import has_ended, refuse_second, this_process
 from bict.gallery.stores.base import Reach, first_line
 
 if TYPE_CHECKING:
@@ -151,24 +151,15 @@ class BucketFolder:
         Raises:
             GalleryError: another process holds it.
         """
-        token, owner = uuid.uuid4().hex, this_process(doing).model_dump_json()
-        held = json.loads(self.read(LEASE) or b"{}")
-        if time.time() - held.get("beat", 0) < DEAD_SECONDS:
+        lease = _Lease(self, uuid.uuid4().hex, this_process(doing).model_dump_json())
+        held = lease.read()
+        if time.time() - held.get("beat", 0) < DEAD_SECONDS and not has_ended(held.get("owner", "")):
             raise refuse_second(address, held.get("owner", ""))
+        lease.write()
+        if not lease.is_own():
+            raise refuse_second(address, lease.read().get("owner", ""))
         ended = threading.Event()
-
-        def beat() -> None:
-            self.write(LEASE, json.dumps({"token": token, "owner": owner, "beat": time.time()}).encode())
-
-        def renew() -> None:
-            while not ended.wait(BEAT_SECONDS):
-                with suppress(GalleryError):  # the next beat may come through
-                    beat()
-
-        beat()
-        if (found := json.loads(self.read(LEASE) or b"{}")).get("token") != token:
-            raise refuse_second(address, found.get("owner", ""))
-        thread = threading.Thread(target=renew, daemon=True)
+        thread = threading.Thread(target=lease.renew, args=(ended,), daemon=True)
         thread.start()
         try:
             yield
@@ -176,7 +167,33 @@ class BucketFolder:
             ended.set()
             thread.join()
             with suppress(GalleryError):  # it ends by itself
-                self.remove([LEASE])
+                self.remove([LEASE] if lease.is_own() else [])
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """An object that says who holds a gallery, and when that one was last heard of."""
+
+    folder: BucketFolder
+    token: str
+    owner: str
+
+    def read(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.folder.read(LEASE) or b"{}")
+        return found
+
+    def is_own(self) -> bool:
+        return bool(self.read().get("token") == self.token)
+
+    def write(self) -> None:
+        note = {"token": self.token, "owner": self.owner, "beat": time.time()}
+        self.folder.write(LEASE, json.dumps(note).encode())
+
+    def renew(self, ended: threading.Event) -> None:
+        while not ended.wait(BEAT_SECONDS):
+            with suppress(GalleryError):  # the next beat may come through
+                if self.is_own():
+                    self.write()
 
 
 @dataclass
