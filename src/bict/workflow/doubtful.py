@@ -92,9 +92,7 @@ def doubtful(
         progress(int(rows[-1]) + 1, len(file))
     left_out = int(np.isnan(predicted).sum())
     if left_out == len(file):
-        raise VectorError(
-            f"no vector of {vectors} can be used: all are zero, not finite, or not of the length they say"
-        )
+        raise VectorError(f"no vector of {vectors} can be used: all are zero, not finite, or not of the length they say")
     order = np.argsort(-predicted, kind="stable")[: max(1, round(share * (len(file) - left_out)))]
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:

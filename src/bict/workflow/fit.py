@@ -96,9 +96,7 @@ def _refuse_model_settings(**given: float | None) -> None:
     defaults = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
     for name, value in given.items():
         if value != defaults[name]:
-            raise SettingsError(
-                f"--{name.replace('_', '-')} goes with two model directories: with vectors leave it out"
-            )
+            raise SettingsError(f"--{name.replace('_', '-')} goes with two model directories: with vectors leave it out")
 
 
 def fit_vectors(
