@@ -29,9 +29,7 @@ def doubtful(result: Doubtful, as_json: bool) -> None:
     console = Console()
     console.print(f"{result.items} of {result.rows} items, the most doubtful first: {result.out}", highlight=False)
     if result.left_out:
-        console.print(
-            f"left out: {result.left_out} vectors that are zero, not finite or of a wrong length", highlight=False
-        )
+        console.print(f"left out: {result.left_out} vectors that are zero, not finite or of a wrong length", highlight=False)
     console.print(
         f"expected 1 - cosine of upgraded and new vector: {result.first:.3f} for the first, {result.median:.3f} median",
         highlight=False,
