@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,29 @@ def qdrant_server(tmp_path: Path) -> Iterator[tuple[object, int]]:
 
     with serving(tmp_path / "qdrant-server") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Where an object storage answers that speaks S3."""
+    from tests.s3_server import serving  # noqa: PLC0415
+
+    with serving() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh place in an object storage, with the environment that leads there."""
+    from bict.gallery.stores.lance_bucket import storage  # noqa: PLC0415
+    from tests.s3_server import BUCKET  # noqa: PLC0415
+
+    settings = {"ACCESS_KEY_ID": "somebody", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
+    for name, value in {**settings, "ENDPOINT_URL": s3_endpoint}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    storage.cache_clear()
+    yield f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    storage.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ BictError
 │   ├── MissingGallery an address where nothing is
 │   └── RowsChanged    rows that another process changed or deleted while they were read
 ├── RunError           an output directory that is not writable, unfinished, or holds another configuration
+├── EngineError        a place where work runs that cannot be reached, or that lost its workers too often
 ├── PrivacyError       an upgrade tried to open a file or socket outside its boundary
 └── MissingExtra       an optional dependency is absent (names the install line)
 """
@@ -85,6 +86,10 @@ class RowsChanged(GalleryError):
 
 class RunError(BictError):
     """An output directory that is not writable, unfinished, or holds another configuration."""
+
+
+class EngineError(BictError):
+    """A cluster that cannot be reached, or workers that died too often over the same work."""
 
 
 class PrivacyError(BictError):

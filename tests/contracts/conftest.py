@@ -20,6 +20,7 @@ def store_addresses(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[
         "lance": lambda: str(tmp_path / f"store-{next(number)}"),
         "postgresql": lambda: request.getfixturevalue("postgres").address(f"items_{uuid.uuid4().hex}"),
         "qdrant": lambda: real_qdrant(request) or f"qdrant://{tmp_path}/qdrant-{next(number)}?collection=items",
+        "lance over s3": lambda: f"{request.getfixturevalue('bucket')}/store-{next(number)}",
         "qdrant over http": lambda: f"qdrant://127.0.0.1:{port_of(request)}/items-{next(number)}",
     }
     return lambda name: makers[name]()

@@ -18,7 +18,7 @@ from bict.gallery.stores import STORES, open_store, store_of
 DIM = 5
 
 
-@pytest.fixture(params=[*sorted(STORES), "qdrant over http"])
+@pytest.fixture(params=[*sorted(STORES), "lance over s3", "qdrant over http"])
 def address(request, store_addresses):
     """A fresh address of each store in turn, for a gallery or for a second one."""
     return store_addresses(request.param)
@@ -338,6 +338,7 @@ def test_an_address_without_a_gallery_is_refused(address):
 
 
 def test_an_address_names_its_store():
+    assert store_of("s3://bucket/some") == (STORES["lance"], "s3://bucket/some")
     assert store_of("lance://some/folder") == (STORES["lance"], "some/folder")
     with pytest.raises(SettingsError, match="needs two slashes") as caught:
         store_of("postgresql:/me:secret@host/db")

@@ -77,7 +77,12 @@ COMMANDS = {
     "upgrade": Entry(
         "bict.workflow.upgrade",
         "Stored old vectors to upgraded ones, no image read.",
-        ("bict upgrade gallery psi", "bict upgrade plan gallery psi", "bict upgrade status gallery"),
+        (
+            "bict upgrade gallery psi",
+            "bict upgrade gallery psi --engine ray --address auto",
+            "bict upgrade plan gallery psi",
+            "bict upgrade status gallery",
+        ),
     ),
     "gallery": Entry("", "Show, adopt, import, export or erase stored vectors.", ()),
     "search": Entry(

@@ -1,5 +1,9 @@
-"""Where work runs."""
+"""Where work runs: in this process, or spread over a Ray cluster."""
 
-from bict.engine.local import overlap
+from __future__ import annotations
 
-__all__ = ["overlap"]
+from bict.engine.base import Engine, Spread
+from bict.engine.choice import ENGINES, open_engine
+from bict.engine.local import LocalEngine, overlap
+
+__all__ = ["ENGINES", "Engine", "LocalEngine", "Spread", "open_engine", "overlap"]

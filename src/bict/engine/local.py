@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
+
+from bict.engine import base
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class LocalEngine:
+    """One item after the other, in this process: the reference."""
+
+    remote = False
+
+    @contextmanager
+    def workers(
+        self, function: Callable[[base.Item], base.Result], *, gpu: bool = False
+    ) -> Iterator[base.Spread[base.Item, base.Result]]:
+        """The function itself, called on the CPU of this process."""
+        del gpu
+
+        def spread(items: Sequence[base.Item]) -> Iterator[tuple[base.Item, base.Result]]:
+            return ((item, function(item)) for item in items)
+
+        yield spread
 
 
 def overlap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bict.gallery.carrying import VectorTransform
 from bict.gallery.describing import GalleryInfo, UpgradeStatus, info, status
 from bict.gallery.finalizing import Finalized, finalize
 from bict.gallery.gallery import Gallery, SearchResult
@@ -9,7 +10,7 @@ from bict.gallery.indexing import build_index
 from bict.gallery.metadata import Column, GalleryMetadata
 from bict.gallery.planning import UpgradePlan, plan
 from bict.gallery.privacy import OpenLog, within_boundary
-from bict.gallery.staging import StageReport, VectorTransform, stage
+from bict.gallery.staging import StageReport, stage
 from bict.gallery.stores import STORES, Store, open_store
 from bict.gallery.switching import discard, rollback, switch
 from bict.gallery.upgrade import UpgradeReport, upgrade, working

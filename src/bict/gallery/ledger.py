@@ -46,6 +46,20 @@ class Ledger(Protocol):
         ...
 
 
+def parse_entries(text: bytes, where: str) -> dict[str, Entry]:
+    """The newest entry of each unit, from whole lines.
+
+    Raises:
+        GalleryError: a line is no entry.
+    """
+    lines = text[: text.rfind(b"\n") + 1].splitlines()
+    try:
+        parsed = [Entry.model_validate_json(line) for line in lines]
+    except (ValidationError, ValueError) as error:
+        raise GalleryError(f"{where} is damaged: discard the column and stage it again") from error
+    return {entry.unit: entry for entry in parsed}
+
+
 @dataclass(frozen=True)
 class FileLedger:
     """One JSON line per finished unit in a file that only grows, synced to disk."""
@@ -54,13 +68,7 @@ class FileLedger:
 
     def entries(self) -> dict[str, Entry]:
         """The entries of every whole line; a kill can leave half a line at the end, which does not count."""
-        text = self.path.read_bytes() if self.path.is_file() else b""
-        lines = text[: text.rfind(b"\n") + 1].splitlines()
-        try:
-            parsed = [Entry.model_validate_json(line) for line in lines]
-        except (ValidationError, ValueError) as error:
-            raise GalleryError(f"{self.path} is damaged: discard the column and stage it again") from error
-        return {entry.unit: entry for entry in parsed}
+        return parse_entries(self.path.read_bytes() if self.path.is_file() else b"", str(self.path))
 
     def record(self, entry: Entry) -> None:
         """Cut off a half line, then append."""

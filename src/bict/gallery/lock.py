@@ -48,6 +48,25 @@ def refuse_second(address: str, text: str) -> GalleryError:
     return GalleryError(f"{address} is being worked on by {owner}; see bict upgrade status, and run again after it")
 
 
+def has_ended(text: str) -> bool:
+    """Whether an owner, from what it wrote down, is a process of this machine that is no more."""
+    try:
+        owner = Owner.model_validate_json(text)
+    except ValidationError:
+        return False
+    return owner.host == os.uname().nodename and not _runs(owner.pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def waiting_for(path: Path) -> Iterator[None]:
     """Hold an advisory lock on a file for a moment, waiting for whoever holds it."""

@@ -6,13 +6,10 @@ import time
 from dataclasses import dataclass
 
 from bict.errors import BictError
+from bict.gallery.carrying import Route, Transforms, VectorTransform, carry
 from bict.gallery.gallery import Gallery
 from bict.gallery.staging import (
-    Route,
-    Transforms,
-    VectorTransform,
     as_tuple,
-    carry,
     find_routes,
     next_name,
     refuse_older_target,

@@ -66,6 +66,13 @@ def within_boundary(*allowed: Path, servers: Sequence[tuple[str, int]] = ()) -> 
         _active.remove(log)
 
 
+def note_elsewhere(opened: Sequence[str], refused: Sequence[str]) -> None:
+    """Count what happened within a boundary of another process, which worked for this one, as if it were here."""
+    for log in tuple(_active):
+        log.opened += [path for path in opened if path not in log.opened]
+        log.refused += refused
+
+
 @cache
 def _install() -> None:
     sys.addaudithook(_hook)  # cannot be taken out again; does nothing while no boundary is active

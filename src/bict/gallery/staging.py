@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import TypeGuard
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from bict.embeddings import Embeddings, vectors_to_arrow
-from bict.engine import overlap
-from bict.errors import GalleryError, RowsChanged, SpaceError
+from bict.engine import Engine, LocalEngine, Spread
+from bict.errors import GalleryError, SpaceError
+from bict.gallery.carrying import Route, Transforms, VectorTransform
 from bict.gallery.gallery import Gallery
-from bict.gallery.ledger import Entry
 from bict.gallery.metadata import Column, GalleryMetadata, Origin
+from bict.gallery.privacy import note_elsewhere
 from bict.gallery.stores import Unit
-from bict.gallery.stores.base import check_finite, present_vectors
+from bict.gallery.unit_work import Staged, UnitWork
 from bict.progress import Progress
-from bict.spaces import Space, require_same
+from bict.spaces import require_same
 
 CATCH_UP_ROUNDS = 100
-
-
-class VectorTransform(Protocol):
-    """Carries vectors of the space `source` into the space `target`."""
-
-    @property
-    def source(self) -> Space:
-        """The space of the vectors it takes."""
-        ...
-
-    @property
-    def target(self) -> Space:
-        """The space of the vectors it gives."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """A hash over everything that decides its output."""
-        ...
-
-    @property
-    def path(self) -> Path | None:
-        """Where it was loaded from, if it was."""
-        ...
-
-    def apply(self, embeddings: Embeddings) -> Embeddings:
-        """The same ids with vectors `(rows, target.dim)`; SpaceError for vectors of another space."""
-        ...
-
-
-Transforms = Sequence[VectorTransform]
+UNREADABLE_ROUNDS = 5
+"""So often in a row a unit of the same files cannot be read: then nobody is changing it, it is damaged."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +45,12 @@ class StageReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Route:
-    """One of the ways into a staged column: the column vectors are read from, and their transform."""
-
-    source: Column
-    transform: VectorTransform
-
-
 def stage(
-    gallery: Gallery, transforms: VectorTransform | Transforms, *, progress: Progress | None = None
+    gallery: Gallery,
+    transforms: VectorTransform | Transforms,
+    *,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
 ) -> StageReport:
     """Write transformed vectors as a new column, or finish one; the gallery goes on serving the live column.
 
@@ -100,37 +61,92 @@ def stage(
     Args:
         gallery: each transform's source must be the space of one of its columns.
         transforms: one, or several with the same target and different sources.
+        engine: where units are staged; None for this process. Only this process writes ledger and metadata.
         progress: called with rows done and rows in all.
 
     Raises:
         SpaceError: a transform starts from another space, or was meant the other way round.
-        GalleryError: another transform's column is staged, or rows are changed faster than they are caught up.
+        GalleryError: another transform's column is staged, rows are changed faster than they are caught up, a unit
+            cannot be read, or the gallery admits no other process than this one.
+        EngineError: workers died too often.
     """
-    started, store = time.perf_counter(), gallery.store
+    started, store, engine = time.perf_counter(), gallery.store, engine or LocalEngine()
+    if engine.remote and store.place is None:
+        raise GalleryError(f"{gallery.address} admits one process only: move it to a server, or take --engine local")
     routes = find_routes(gallery.metadata, as_tuple(transforms))
     column = _begin(gallery, routes)
     ledger, sources = store.ledger(column.name), [route.source.name for route in routes]
     entries, units = ledger.entries(), store.units(column.name)
     skipped, carried = sum(1 for unit in units if unit.key in entries), False
-    for _ in range(CATCH_UP_ROUNDS):
-        store.commit_staged(column.name, entries)
-        waiting = store.pending(column.name, sources, entries, only_missing=column.state == "live")
-        if not waiting:
-            break
-        carried = True
-        with suppress(RowsChanged):  # what is there now is found in the next round
-            _stage_units(gallery, routes, column, waiting, progress)
-        entries = ledger.entries()
-    else:
-        raise GalleryError(
-            f"rows of {gallery.address} change faster than {column.name!r} is staged: run again when it is quieter"
-        )
+    told, unread = _Told(progress), Counter[str]()
+    work = UnitWork(gallery, routes, column, told.within)
+    with engine.workers(work, gpu=work.gains_from_gpu) as spread:
+        for _ in range(CATCH_UP_ROUNDS):
+            store.commit_staged(column.name, entries)
+            waiting = store.pending(column.name, sources, entries, only_missing=column.state == "live")
+            if not waiting:
+                break
+            carried = True
+            told.begin(store.count(), waiting)
+            _stage_round(gallery, column, spread, waiting, told, unread)
+            entries = ledger.entries()
+        else:
+            raise GalleryError(
+                f"rows of {gallery.address} change faster than {column.name!r} is staged: run again when it is quieter"
+            )
     if carried and column.index:  # an index does not see rows that were filled in under it
         store.build_index(column.name, column.space.metric)
     if column.state == "staging":
         gallery.edit(lambda newest: newest.changed(column.name, state="staged"))
     seconds = time.perf_counter() - started
     return StageReport(tuple(sources), column.name, store.count(), len(units), skipped, seconds)
+
+
+class _Told:
+    """What was told of the progress, in rows of the gallery."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = self._total = self._last = 0
+
+    def begin(self, total: int, waiting: Sequence[Unit]) -> None:
+        """So many rows in all, these of them still to do."""
+        self._done, self._total, self._last = max(0, total - sum(unit.rows for unit in waiting)), total, -1
+
+    def within(self, rows: int) -> None:
+        """So many rows of the unit in hand are done."""
+        if self._progress and self._done + rows != self._last:
+            self._last = self._done + rows
+            self._progress(self._last, self._total)
+
+    def finish(self, unit: Unit) -> None:
+        """All of them."""
+        self.within(unit.rows)
+        self._done += unit.rows
+
+
+def _stage_round(
+    gallery: Gallery,
+    column: Column,
+    spread: Spread[Unit, Staged],
+    waiting: Sequence[Unit],
+    told: _Told,
+    unread: Counter[str],
+) -> None:
+    """Record units as they are finished; one whose rows changed meanwhile is found in the next round."""
+    ledger = gallery.store.ledger(column.name)
+    for unit, staged in spread(waiting):
+        note_elsewhere(staged.opened, staged.refused)
+        if staged.entry is not None:
+            ledger.record(staged.entry)
+            told.finish(unit)
+            continue
+        unread[unit.key] += 1
+        if unread[unit.key] >= UNREADABLE_ROUNDS:
+            raise GalleryError(
+                f"{unit} of {gallery.address} cannot be read ({staged.reason}): restore its files from a backup, then "
+                "run again; finished units are kept"
+            )
 
 
 def as_tuple(transforms: VectorTransform | Transforms) -> tuple[VectorTransform, ...]:
@@ -269,117 +285,3 @@ def next_name(gallery: Gallery) -> str:
     while f"v{generation}" in taken:
         generation += 1
     return f"v{generation}"
-
-
-def apply_checked(transform: VectorTransform, old: Embeddings) -> NDArray[np.float32]:
-    """New vectors `(rows, target.dim)` for old ones, in their order.
-
-    Raises:
-        SpaceError: the transform gave vectors of another space than its target.
-        GalleryError: it gave other ids.
-    """
-    new = transform.apply(old)
-    require_same(new.space, transform.target, "output of the transform")
-    if not np.array_equal(new.ids, old.ids):
-        raise GalleryError(
-            f"the transform gave {len(new)} rows with other ids for {len(old)} rows: nothing was written"
-        )
-    return check_finite(new.vectors, "output of the transform")
-
-
-@dataclass(frozen=True)
-class Carried:
-    """New vectors of one batch.
-
-    Attributes:
-        rows: `(rows,)` which rows of the batch were carried.
-        old: the bytes of their source vectors, route after route.
-        new: `(carried, dim)` their transforms, in the batch's order.
-    """
-
-    rows: NDArray[np.bool_]
-    old: bytes
-    new: NDArray[np.float32]
-
-
-def carry(
-    routes: Sequence[Route], batch: pa.RecordBatch, id_column: str, *, only_missing: str | None = None
-) -> Carried:
-    """Each row's vector through the first route that has one; rows with a vector in `only_missing` are left out."""
-    ids = batch[id_column].to_numpy(zero_copy_only=False)
-    done = np.zeros(len(batch), bool)
-    if only_missing:
-        done |= batch[only_missing].is_valid().to_numpy(zero_copy_only=False)
-    carried, old = np.zeros(len(batch), bool), []
-    new = np.empty((len(batch), routes[0].transform.target.dim), np.float32)
-    for route in routes:
-        vectors, there = present_vectors(batch[route.source.name])
-        mine = there & ~done
-        if not mine.any():
-            continue
-        vectors = vectors if mine.all() else vectors[mine[there]]
-        new[mine] = apply_checked(route.transform, Embeddings(ids[mine], vectors, route.source.space))
-        old.append(vectors.tobytes())
-        done |= mine
-        carried |= mine
-    return Carried(carried, b"".join(old), new if carried.all() else new[carried])
-
-
-def _stage_units(
-    gallery: Gallery, routes: tuple[Route, ...], column: Column, waiting: list[Unit], progress: Progress | None
-) -> None:
-    total = gallery.store.count()
-    done = max(0, total - sum(unit.rows for unit in waiting))
-    ledger = gallery.store.ledger(column.name)
-    for unit in waiting:
-        shifted = _shifted(progress, done, total)
-        ledger.record(_stage_unit(gallery, routes, unit, column, shifted))
-        done += unit.rows
-
-
-def _stage_unit(gallery: Gallery, routes: tuple[Route, ...], unit: Unit, column: Column, progress: Progress) -> Entry:
-    new_sum, old_sum, staged = hashlib.sha256(), hashlib.sha256(), 0
-    store, id_column = gallery.store, gallery.store.id_column
-    only_missing = column.name if column.state == "live" else None
-    names = [id_column, *(route.source.name for route in routes), column.name]
-
-    def carrying(batch: pa.RecordBatch) -> Carried:
-        return carry(routes, batch, id_column, only_missing=only_missing)
-
-    def vectors() -> Iterator[pa.FixedSizeListArray]:
-        nonlocal staged
-        done = 0
-        for batch, carried in overlap(carrying, store.read_unit(unit, names)):
-            new_sum.update(carried.new.data)
-            old_sum.update(carried.old)
-            staged += len(carried.new)
-            yield _as_column(carried, batch[column.name])
-            done += len(batch)
-            progress(done, unit.rows)
-
-    receipt = store.stage_unit(unit, column.name, vectors())
-    return Entry(
-        unit=unit.key,
-        rows=staged,
-        sha256=new_sum.hexdigest(),
-        source_sha256=old_sum.hexdigest(),
-        receipt=receipt,
-    )
-
-
-def _as_column(carried: Carried, present: pa.Array) -> pa.FixedSizeListArray:
-    """Carried vectors, and for the other rows what is there already: a vector that a model wrote, or null."""
-    if carried.rows.all():
-        return vectors_to_arrow(carried.new)
-    own, there = present_vectors(present)
-    staying = ~carried.rows & there
-    places = np.full(len(carried.rows), -1, np.int64)
-    places[carried.rows] = np.arange(len(carried.new))
-    places[staying] = len(carried.new) + np.arange(int(staying.sum()))
-    values = vectors_to_arrow(np.concatenate([carried.new, own[staying[there]]]))
-    return values.take(pa.array(places, mask=places < 0))
-
-
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress:
-    """Progress of one unit as progress of the whole."""
-    return lambda done, _: progress(before + done, total) if progress else None

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bict.engine import Engine
 from bict.errors import GalleryError, PrivacyError
+from bict.gallery.carrying import Transforms, VectorTransform
 from bict.gallery.gallery import Gallery
 from bict.gallery.indexing import build_index
 from bict.gallery.privacy import OpenLog, within_boundary
-from bict.gallery.staging import StageReport, Transforms, VectorTransform, as_tuple, stage
+from bict.gallery.staging import StageReport, as_tuple, stage
 from bict.gallery.switching import switch
 from bict.gallery.verification import VerifyReport, verify
 from bict.progress import Progress
@@ -43,6 +45,7 @@ def upgrade(
     transforms: VectorTransform | Transforms,
     *,
     run_dir: Path | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     sample: int = 256,
     seed: int = 0,
@@ -56,6 +59,7 @@ def upgrade(
         gallery: each transform's source must be the space of one of its columns.
         transforms: carry the stored vectors into the new space.
         run_dir: one more folder that may be opened, for the caller's records.
+        engine: where units are staged; None for this process.
         progress: called with rows staged and rows in all.
         sample: rows recomputed by `verify`.
         seed: chooses them.
@@ -64,6 +68,7 @@ def upgrade(
         SpaceError: a transform starts from another space, or was meant the other way round.
         GalleryError: a check failed (named), or another upgrade is under way.
         PrivacyError: something outside the boundary was to be opened.
+        EngineError: workers died too often.
     """
     chosen = as_tuple(transforms)
     live = gallery.active_column
@@ -71,7 +76,7 @@ def upgrade(
         made = gallery.metadata.made_by(transform.digest for transform in chosen)
         if made is not None and made.state == "live" and _complete(gallery):
             return UpgradeReport(made.name, already_upgraded=True, staged=None, verified=None, index=None, opened=())
-        staged = stage(gallery, chosen, progress=progress)
+        staged = stage(gallery, chosen, engine=engine, progress=progress)
         verified = verify(gallery, chosen, sample=sample, seed=seed)
         _require_clean(verified, log, live)
         index = build_index(gallery, staged.column)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from bict.embeddings import NORM_TOLERANCE
 from bict.errors import GalleryError, SettingsError
+from bict.gallery.carrying import Route, Transforms, VectorTransform, carry
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column
-from bict.gallery.staging import Route, Transforms, VectorTransform, as_tuple, carry, find_routes
+from bict.gallery.staging import as_tuple, find_routes
 from bict.gallery.stores.base import present_vectors, source_bytes
 from bict.progress import Progress, silent
 

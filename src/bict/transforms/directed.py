@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -19,8 +20,10 @@ from bict.embeddings import Embeddings, normalise
 from bict.errors import SpaceError, TransformError
 from bict.spaces import Space, fingerprint, require_same
 from bict.transforms.card import Direction, Ladder, TransformCard, parse_card
+from bict.transforms.fct import FCT
 from bict.transforms.onnx_export import onnx_model
 from bict.transforms.registry import RUNGS
+from bict.transforms.residual import Residual
 from bict.transforms.rung import Rung
 
 WEIGHTS = "transform.safetensors"
@@ -72,6 +75,16 @@ class Directed:
     def digest(self) -> str:
         """SHA-256 over direction, rung, settings, weights and both spaces, as 64 hexadecimal digits."""
         return _digest(self.direction, self.rung.name, self.settings, self.rung.state(), self.source, self.target)
+
+    @property
+    def gains_from_gpu(self) -> bool:
+        """Whether the rung is a network, whose weights are worth moving to a GPU."""
+        return isinstance(self.rung, Residual | FCT)
+
+    def to_gpu(self) -> None:
+        """Keep a network's weights on the GPU from now on, where there is one; results differ by rounding."""
+        if isinstance(self.rung, Residual | FCT) and torch.cuda.is_available():
+            self.rung.weights_ = {name: weight.cuda() for name, weight in self.rung.weights_.items()}
 
     def apply(self, embeddings: Embeddings, *, batch: int = 1024) -> Embeddings:
         """Mapped vectors with the same ids and labels, `batch` rows at a time; unit length where the target is.

@@ -16,6 +16,7 @@ from bict.errors import TransformError
 from bict.progress import Progress, silent
 from bict.transforms.descent import descend, passes
 from bict.transforms.fct_network import LAYERS, FCTNetwork, Weights, folded
+from bict.transforms.residual import device_of
 from bict.transforms.rung import Pairs, require_at_least
 from bict.transforms.units import Units
 
@@ -109,7 +110,7 @@ class FCT:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Weight and bias of every layer."""
-        return {name: weight.numpy() for name, weight in self.weights_.items()}
+        return {name: weight.cpu().numpy() for name, weight in self.weights_.items()}
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray[Any]], settings: dict[str, Any]) -> Self:
@@ -133,6 +134,7 @@ class FCT:
         return old[:, : -self.side_dim], old[:, -self.side_dim :]
 
     def _outputs(self, old: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts, device = self._split(np.ascontiguousarray(old, np.float32)), device_of(self.weights_)
         with torch.inference_mode():
-            vector, side = (torch.tensor(part) for part in self._split(np.ascontiguousarray(old, np.float32)))
-            return np.asarray(folded(vector, side, self.weights_).numpy(), np.float32)
+            vector, side = (torch.tensor(part, device=device) for part in parts)
+            return np.asarray(folded(vector, side, self.weights_).cpu().numpy(), np.float32)

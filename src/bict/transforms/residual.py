@@ -29,12 +29,12 @@ class Residual:
     def transform(self, old: NDArray[np.float32]) -> NDArray[np.float32]:
         """`(rows, old_dim)` to `(rows, new_dim)`."""
         with torch.inference_mode():
-            rows = torch.tensor(np.ascontiguousarray(old, np.float32))
-            return np.asarray(psi(rows, self.weights_).numpy(), np.float32)
+            rows = torch.tensor(np.ascontiguousarray(old, np.float32), device=device_of(self.weights_))
+            return np.asarray(psi(rows, self.weights_).cpu().numpy(), np.float32)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The five weight arrays."""
-        return {name: weight.numpy() for name, weight in self.weights_.items()}
+        return {name: weight.cpu().numpy() for name, weight in self.weights_.items()}
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray[Any]], settings: dict[str, Any]) -> Self:
@@ -46,6 +46,11 @@ class Residual:
     def settings(self) -> dict[str, Any]:
         """Every hyperparameter of the constructor."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+
+
+def device_of(weights: Weights) -> torch.device:
+    """Where the weights of a fitted map lie, and so where it computes."""
+    return next(iter(weights.values())).device
 
 
 def psi(old: Tensor, weights: Weights, *, keep: Tensor | None = None) -> Tensor:

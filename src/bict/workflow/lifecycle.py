@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bict import gallery as rooms
+from bict.engine import open_engine
 from bict.errors import GalleryError
 from bict.gallery import Finalized, Gallery, StageReport, UpgradePlan, UpgradeStatus, VerifyReport, working
 from bict.gallery.finalizing import bytes_of, kept_columns
@@ -36,13 +37,25 @@ def plan(gallery: str, transforms: list[Path]) -> UpgradePlan:
     return rooms.plan(Gallery.open(gallery), load_transforms(transforms))
 
 
-def run(gallery: str, transforms: list[Path], *, expect: str | None = None, progress: Progress = silent) -> StageReport:
+def run(
+    gallery: str,
+    transforms: list[Path],
+    *,
+    expect: str | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> StageReport:
     """Stage the upgraded vectors beside the live ones; started again, it goes on, and catches up what changed.
 
     Args:
         gallery: address of the gallery.
         transforms: directories of transforms.
         expect: beginning of the digest that the plan showed for the first transform; another transform is refused.
+        engine: where vectors are transformed: local, in this process, or ray (pip install 'bict[ray]').
+        address: of the Ray cluster, as `auto` or `ray-head:6379`; without one, a Ray is started on this machine.
+        workers: processes of Ray at the same time; one per CPU of the cluster where not given.
         progress: called with rows staged and rows in all.
 
     Raises:
@@ -53,8 +66,8 @@ def run(gallery: str, transforms: list[Path], *, expect: str | None = None, prog
         raise GalleryError(
             f"transform {loaded[0].digest[:12]} is not the planned one, {expect}: plan again, or restore the transform"
         )
-    with working(opened, loaded, "upgrade run"):
-        return rooms.stage(opened, loaded, progress=progress)
+    with open_engine(engine, address=address, workers=workers) as chosen, working(opened, loaded, "upgrade run"):
+        return rooms.stage(opened, loaded, engine=chosen, progress=progress)
 
 
 def status(gallery: str) -> UpgradeStatus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from bict.engine import open_engine
 from bict.errors import GalleryError
 from bict.gallery import Gallery, UpgradePlan, UpgradeReport
 from bict.gallery import plan as plan_upgrade
@@ -25,6 +26,9 @@ def upgrade(
     transforms: list[Path],
     *,
     yes: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
     confirm: Confirm = agreed,
     progress: Progress = silent,
 ) -> UpgradeReport:
@@ -38,6 +42,9 @@ def upgrade(
         gallery: address of the gallery.
         transforms: directories of transforms; several where rows were written in several spaces.
         yes: do not ask before the upgrade begins.
+        engine: where vectors are transformed: local, in this process, or ray (pip install 'bict[ray]').
+        address: of the Ray cluster, as `auto` or `ray-head:6379`; without one, a Ray is started on this machine.
+        workers: processes of Ray at the same time; one per CPU of the cluster where not given.
         confirm: asked with the plan before anything is written.
         progress: called with rows staged and rows in all.
 
@@ -51,7 +58,8 @@ def upgrade(
             raise GalleryError(planned.problems[0])
         if not confirm(f"{summary(planned)} Upgrade?"):
             raise GalleryError(f"nothing was written to {opened.address}: the upgrade was not confirmed")
-    return upgrade_gallery(opened, loaded, progress=progress)
+    with open_engine(engine, address=address, workers=workers) as chosen:
+        return upgrade_gallery(opened, loaded, engine=chosen, progress=progress)
 
 
 def load_transforms(transforms: list[Path]) -> list[Transform]:

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from bict.embeddings import Embeddings
 from bict.errors import TransformError
-from bict.transforms import Procrustes, QueryBridge, Transform
+from bict.spaces import Space
+from bict.transforms import FCT, Pairs, Procrustes, QueryBridge, ResidualMLP, Ridge, Transform
 from bict.transforms.directed import _digest
 
 
@@ -42,3 +45,26 @@ def test_the_name_of_a_direction_is_the_classes_own(rotated, spaces):
     rung = Procrustes().fit(rotated())
     names = [repr(kind(rung, *spaces())).partition("(")[0] for kind in (Transform, QueryBridge)]
     assert names == ["Transform", "QueryBridge"]
+
+
+def test_on_a_gpu_a_network_gives_the_same_up_to_rounding(monkeypatch):
+    old, new = (
+        np.random.default_rng(seed).normal(size=(100, dim)).astype(np.float32) for seed, dim in ((0, 6), (1, 9))
+    )
+    source = Space(name="old", fingerprint="a" * 16, dim=6, normalised=False)
+    target = Space(name="new", fingerprint="b" * 16, dim=9, normalised=False)
+    moved, faked = [], not torch.cuda.is_available()
+    for rung in (ResidualMLP(hidden=8, epochs=1), FCT(inner=8, epochs=1), Ridge()):
+        transform = Transform(rung.fit(Pairs(old[None], new[None])), source, target)
+        vectors = Embeddings(np.arange(100), old, source)
+        on_cpu, state = transform.apply(vectors).vectors, rung.state()
+        moved.clear()
+        with monkeypatch.context() as patch:
+            if faked:  # then at least all weights would go there
+                patch.setattr(torch.cuda, "is_available", lambda: True)
+                patch.setattr(torch.Tensor, "cuda", lambda weight: moved.append(weight) or weight.clone())
+            transform.to_gpu()
+        assert transform.gains_from_gpu == (not isinstance(rung, Ridge))
+        assert len(moved) == (len(state) if faked and transform.gains_from_gpu else 0)
+        np.testing.assert_allclose(transform.apply(vectors).vectors, on_cpu, atol=1e-4)
+        assert all(np.array_equal(rung.state()[name], array) for name, array in state.items())

@@ -11,7 +11,7 @@ from bict.gallery.stores.qdrant import QdrantStore
 __all__ = ["STORES", "Hits", "LanceStore", "Store", "Unit", "open_store", "store_of"]
 
 STORES: dict[str, type[Store]] = {"lance": LanceStore, "postgresql": PgvectorStore, "qdrant": QdrantStore}
-ALIASES = {"postgres": "postgresql"}
+ALIASES = {"postgres": "postgresql", "s3": "lance"}
 
 
 def store_of(address: str) -> tuple[type[Store], str]:
@@ -27,10 +27,10 @@ def store_of(address: str) -> tuple[type[Store], str]:
         if start in {*STORES, *ALIASES}:
             raise SettingsError(f"a gallery address that begins with {start}: needs two slashes: {start}://...")
         return LanceStore, address
-    scheme = ALIASES.get(scheme, scheme)
+    kept, scheme = scheme == "s3", ALIASES.get(scheme, scheme)
     if scheme not in STORES:
         raise UnknownName("gallery address scheme", scheme, STORES)
-    return STORES[scheme], rest if scheme == "lance" else address
+    return STORES[scheme], rest if scheme == "lance" and not kept else address
 
 
 def open_store(address: str) -> Store:

@@ -28,6 +28,9 @@ class Unit:
     key: str
     rows: int
 
+    def __str__(self) -> str:
+        return f"unit {self.key} ({self.rows} rows)"
+
 
 class Hits(NamedTuple):
     """The nearest rows of each query, best first, ties in scan order: ids and scores, both `(queries, k)`."""
@@ -55,6 +58,11 @@ class Store(Protocol):
     """As shown to people: without a password."""
     id_column: str
     """Name of the id column, "id" until the gallery says otherwise."""
+
+    @property
+    def place(self) -> str | None:
+        """What `open` takes in another process, perhaps with a password; None where only one process is admitted."""
+        ...
 
     @classmethod
     def create(cls, address: str, tables: Iterable[pa.Table], metadata: str, *, unit_rows: int) -> Self:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bict.errors import GalleryError, MissingGallery, RowsChanged, VectorError
-from bict.gallery.ledger import FILE as LEDGER
-from bict.gallery.ledger import Entry, FileLedger
-from bict.gallery.lock import locked_file, waiting_for
+from bict.errors import GalleryError, RowsChanged, VectorError
+from bict.gallery.ledger import Entry, Ledger
 from bict.gallery.metadata import METADATA_KEY
 from bict.gallery.stores.base import (
     BATCH_ROWS,
@@ -25,7 +23,6 @@ from bict.gallery.stores.base import (
     Reach,
     Unit,
     check_vector_columns,
-    first_line,
     only_vectors,
     require_staged,
 )
@@ -34,6 +31,7 @@ from bict.gallery.stores.lance_files import (
     STAGED,
     is_vector,
     live_offsets,
+    may_hold,
     remove_unused,
     rewrite_all,
     spread,
@@ -43,7 +41,7 @@ from bict.gallery.stores.lance_files import (
     with_staged,
     write_file,
 )
-from bict.gallery.stores.lance_ledgers import listed_files, read_stamps, stale_files
+from bict.gallery.stores.lance_ledgers import listed_files, read_stamps, stale_files, write_stamps
 from bict.gallery.stores.lance_search import (
     build_index,
     foreign_indexes,
@@ -52,14 +50,23 @@ from bict.gallery.stores.lance_search import (
     search_exactly,
     search_index,
 )
-from bict.gallery.stores.lance_tables import UNREADABLE, changing, parse_address, presence, reader_of, reading
-from bict.runs import write_json
+from bict.gallery.stores.lance_tables import (
+    UNREADABLE,
+    absolute,
+    changing,
+    not_opened,
+    parse_address,
+    presence,
+    reader_of,
+    reading,
+    refuse_occupied,
+    require_table,
+)
 
 if TYPE_CHECKING:
     import lance
     from lance.fragment import LanceFragment
 
-ERASED = "erased.json"
 COMMIT_TRIES = 20
 
 
@@ -75,6 +82,7 @@ class LanceStore:
         self.address = address
         self.id_column = "id"
         self._folder, table = parse_address(address)
+        self.place = f"{absolute(self._folder.uri)}?{urlencode({'table': table})}"
         self._path = self._folder / f"{table}.lance"
         self._work = self._folder / "upgrades" / table
         self._data = self._refresh()
@@ -86,8 +94,7 @@ class LanceStore:
         import lance  # noqa: PLC0415
 
         folder, table = parse_address(address)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise GalleryError(f"{address} exists and is not an empty folder: name a new one, or remove it first")
+        refuse_occupied(folder, address)
         stream = iter(tables)
         first = next(stream, None)
         if first is None or not len(first):
@@ -96,9 +103,10 @@ class LanceStore:
         path = folder / f"{table}.lance"
         try:
             with changing(address), reader_of(first, stream) as reader:
-                lance.write_dataset(reader, str(path), max_rows_per_file=unit_rows)
+                lance.write_dataset(reader, path.uri, max_rows_per_file=unit_rows)
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(GalleryError):
+                path.remove_all()
             raise
         return cls(address)
 
@@ -106,25 +114,20 @@ class LanceStore:
     def open(cls, address: str) -> Self:
         """An existing table in a folder."""
         folder, table = parse_address(address)
-        path = folder / f"{table}.lance"
-        if not path.is_dir():
-            raise MissingGallery(f"{address} is not a gallery: found no {path.name}, as bict embed makes it")
-        if not (path / "_versions").is_dir():
-            cure = "its first writing was cut off and it holds no rows: delete it and embed again"
-            raise GalleryError(f"{address} is not a gallery yet, {cure}")
+        require_table(folder, f"{table}.lance", address)
         return cls(address)
 
     def reach(self) -> Reach:
-        """The folder."""
-        return Reach(paths=(self._folder,))
+        """The folder, where it is on a disk: what Lance itself opens is beyond Python."""
+        return self._folder.reach
 
     def _refresh(self) -> lance.LanceDataset:
         import lance  # noqa: PLC0415
 
         try:  # a fresh handle: one that lived through a commit may hold dictionaries that the next commit refuses
-            self._data = lance.dataset(str(self._path))
+            self._data = lance.dataset(self._path.uri)
         except (OSError, ValueError) as error:
-            raise GalleryError(f"{self.address} is not a gallery: {first_line(error)}") from error
+            raise not_opened(self.address, error) from error
         return self._data
 
     def read_metadata(self) -> str | None:
@@ -173,7 +176,7 @@ class LanceStore:
         import lance  # noqa: PLC0415
 
         check_vector_columns(table)
-        with waiting_for(self._work / "writing"), changing(self.address, passed=VectorError):
+        with self._work.writing(), changing(self.address, passed=VectorError):
             known = self.fetch(table[self.id_column], [])[self.id_column]
             if len(known):
                 raise VectorError(f"id {known[0].as_py()!r} is in {self.address} already: ids must be unique")
@@ -241,12 +244,9 @@ class LanceStore:
     ) -> list[Unit]:
         """The fragments that the ledger does not list, where they have a row to stage."""
         absent = [column] if only_missing else []
-        return [
-            unit
-            for unit in self.units(column)
-            if (unit.key not in entries or not (self._path / "data" / entries[unit.key].receipt).is_file())
-            and self._fragment(unit, column).count_rows(filter=presence(sources, absent))
-        ]
+        condition, files = presence(sources, absent), (self._path / "data").files(STAGED)
+        waiting = [u for u in self.units(column) if u.key not in entries or entries[u.key].receipt not in files]
+        return [unit for unit in waiting if may_hold(self._fragment(unit, column), condition)]
 
     def _fragment(self, unit: Unit, column: str) -> LanceFragment:
         fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
@@ -301,7 +301,7 @@ class LanceStore:
         import lance  # noqa: PLC0415
 
         merge = lance.LanceOperation.Merge(fragments, data.lance_schema)
-        lance.LanceDataset.commit(str(self._path), merge, read_version=data.version)
+        lance.LanceDataset.commit(self._path.uri, merge, read_version=data.version)
 
     def _commit(self, change: Callable[[lance.LanceDataset], None]) -> None:
         """Carry out a change of the newest version, again where another process was faster."""
@@ -318,16 +318,16 @@ class LanceStore:
                 return
         raise GalleryError(f"{self.address} is being changed all the time by other processes: run again later")
 
-    def ledger(self, column: str) -> FileLedger:
-        """A file in the folder `upgrades`."""
-        return FileLedger(self._work / column / LEDGER)
+    def ledger(self, column: str) -> Ledger:
+        """A file in the folder `upgrades`, or several where no file can grow."""
+        return (self._work / column).ledger()
 
     def drop_column(self, column: str, kept: Sequence[str] | None = None) -> None:
         """Leave the column out of the next version, on exactly the version that was looked at."""
-        with waiting_for(self._work / "writing"):
+        with self._work.writing():
             while column in self.schema().names and not self._dropped(column, kept):
                 pass
-        shutil.rmtree(self._work / column, ignore_errors=True)
+        (self._work / column).remove_all()
         sweep(self._refresh(), listed_files(self._work))
 
     def _dropped(self, column: str, kept: Sequence[str] | None) -> bool:
@@ -365,7 +365,7 @@ class LanceStore:
 
     def _rewrite(self) -> None:
         """Files without dead bytes in the place of those with some, indexes built again, and no older version."""
-        erased = read_stamps(self._work / ERASED)
+        erased = read_stamps(self._work)
 
         def change(data: lance.LanceDataset) -> None:
             fragments, stamps = rewrite_all(data, erased)
@@ -375,11 +375,10 @@ class LanceStore:
 
         self._commit(change)
         present = {stamp(part.metadata.files, part.num_deletions) for part in self._data.get_fragments()}
-        self._work.mkdir(parents=True, exist_ok=True)
-        write_json(self._work / ERASED, sorted(erased & present))
-        for ledger in self._work.glob(f"*/{LEDGER}"):  # what was staged for fragments as they are no more
-            keys = {unit.key for unit in self.units(ledger.parent.name)}
-            remove_unused(self._refresh(), stale_files(ledger, keys))
+        write_stamps(self._work, erased & present)
+        for column in self._work.folders():  # what was staged for fragments as they are no more
+            keys = {unit.key for unit in self.units(column)}
+            remove_unused(self._refresh(), stale_files(self.ledger(column), keys))
         sweep(self._refresh(), listed_files(self._work))
         for name in indexes_of(self._refresh()):
             self.build_index(*measured_by(name))
@@ -392,8 +391,8 @@ class LanceStore:
 
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
         """Four bytes a number, and what the disk has free."""
-        return 4 * dim * self.count(), shutil.disk_usage(self._folder).free
+        return 4 * dim * self.count(), self._folder.free_bytes()
 
     def locked(self, owner: str) -> AbstractContextManager[None]:
-        """A lock on a file, which the system lets go with the process."""
-        return locked_file(self._work / "lock", owner, self.address)
+        """A lock on a file, or a lease where no file can be locked."""
+        return self._work.locked(owner, self.address)

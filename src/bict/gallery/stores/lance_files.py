@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +15,8 @@ from numpy.typing import NDArray
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry
 from bict.gallery.stores.base import first_line
+from bict.gallery.stores.lance_folder import Folder
+from bict.gallery.stores.lance_tables import UNREADABLE, folder_at
 
 if TYPE_CHECKING:
     import lance
@@ -38,32 +38,29 @@ def write_file(data: lance.LanceDataset, schema: pa.Schema, batches: Batches, pr
     """
     from lance.file import LanceFileWriter  # noqa: PLC0415
 
-    path = folder_of(data) / f"{prefix}{uuid.uuid4().hex}.lance"
+    folder, name = folder_of(data), f"{prefix}{uuid.uuid4().hex}.lance"
     try:
-        with LanceFileWriter(str(path), schema, version=data.data_storage_version) as writer:
+        with LanceFileWriter((folder / name).uri, schema, version=data.data_storage_version) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-        sync(path)
+        folder.sync(name)
     except BaseException as error:
-        path.unlink(missing_ok=True)
+        folder.remove([name])
         if isinstance(error, OSError | RuntimeError):
-            raise GalleryError(
-                f"{path.parent} cannot be written ({first_line(error)}): free disk, run again"
-            ) from error
+            raise GalleryError(f"{folder} cannot be written ({first_line(error)}): free disk, run again") from error
         raise
-    return path.name
+    return name
 
 
-def folder_of(data: lance.LanceDataset) -> Path:
+def folder_of(data: lance.LanceDataset) -> Folder:
     """Where a data set keeps its data files."""
-    return Path(str(data.uri).removeprefix("file://")) / "data"
+    return folder_at(str(data.uri).removeprefix("file://")) / "data"
 
 
 def remove_unused(data: lance.LanceDataset, names: Iterable[str]) -> None:
     """Delete data files that this version does not hold."""
     used = {file.path for fragment in data.get_fragments() for file in fragment.metadata.files}
-    for name in set(names) - used:
-        (folder_of(data) / name).unlink(missing_ok=True)
+    folder_of(data).remove(set(names) - used)
 
 
 def rewritten(data: lance.LanceDataset, fragment: LanceFragment) -> list[DataFile]:
@@ -104,11 +101,11 @@ def with_staged(
     from lance.fragment import DataFile  # noqa: PLC0415
 
     field = next(field.id() for field in data.lance_schema.fields() if field.name() == column)
-    changed, fragments = False, []
+    changed, fragments, files = False, [], folder_of(data).files(STAGED)
     for fragment in data.get_fragments():
         entry, found = entries.get(unit_key(data, fragment, id_column, column)), fragment.metadata
         fresh = entry is not None and entry.receipt not in {file.path for file in found.files}
-        if entry and fresh and (folder_of(data) / entry.receipt).is_file():
+        if entry and fresh and entry.receipt in files:
             found.files = [*without_field(found.files, field), DataFile.create(data, entry.receipt)]
             changed = True
         fragments.append(found)
@@ -169,8 +166,15 @@ def sweep(data: lance.LanceDataset, listed: set[str]) -> None:
 
     A file that another process is about to list may go too; its unit is then staged again.
     """
-    found = {path.name for path in folder_of(data).glob(f"{STAGED}*.lance")}
-    remove_unused(data, found - listed)
+    remove_unused(data, folder_of(data).files(STAGED) - listed)
+
+
+def may_hold(fragment: LanceFragment, condition: str) -> bool:
+    """Whether some row of a fragment meets a condition; also where it cannot be read: whoever stages it will say so."""
+    try:
+        return bool(fragment.count_rows(filter=condition))
+    except UNREADABLE:
+        return True
 
 
 def is_vector(kind: pa.DataType) -> bool:
@@ -218,12 +222,3 @@ def _placed(batch: pa.RecordBatch, rows: NDArray[np.int64]) -> pa.RecordBatch:
         for column, field in zip(batch.columns, batch.schema, strict=True)
     ]
     return pa.record_batch(columns, schema=batch.schema)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
-from pathlib import Path
 
 from bict.errors import GalleryError
-from bict.gallery.ledger import FILE as LEDGER
-from bict.gallery.ledger import FileLedger
+from bict.gallery.ledger import Ledger
+from bict.gallery.stores.lance_folder import Folder
+
+ERASED = "erased.json"
 
 
-def listed_files(work: Path) -> set[str]:
+def listed_files(work: Folder) -> set[str]:
     """Names of the staged files that a ledger lists, as far as it can be read."""
     found: set[str] = set()
-    for ledger in work.glob(f"*/{LEDGER}"):
-        found |= stale_files(ledger, frozenset())
+    for column in work.folders():
+        found |= stale_files((work / column).ledger(), frozenset())
     return found
 
 
-def stale_files(ledger: Path, keys: AbstractSet[str]) -> set[str]:
+def stale_files(ledger: Ledger, keys: AbstractSet[str]) -> set[str]:
     """Names of the files that a ledger lists for units other than these."""
-    with suppress(GalleryError):
-        return {entry.receipt for entry in FileLedger(ledger).entries().values() if entry.unit not in keys}
-    return set()
+    try:
+        return {entry.receipt for entry in ledger.entries().values() if entry.unit not in keys}
+    except GalleryError:
+        return set()
 
 
-def read_stamps(path: Path) -> set[str]:
+def read_stamps(work: Folder) -> set[str]:
     """Stamps of the fragments whose deleted rows have left their files already."""
     try:
-        return set(json.loads(path.read_text()))
-    except (OSError, ValueError):
+        return set(json.loads(work.read(ERASED) or b"[]"))
+    except ValueError:
         return set()
+
+
+def write_stamps(work: Folder, stamps: AbstractSet[str]) -> None:
+    """Note them, in one step."""
+    work.write(ERASED, json.dumps(sorted(stamps), indent=2).encode() + b"\n")

@@ -51,7 +51,7 @@ class PgvectorStore:
     def __init__(self, address: str) -> None:
         driver()
         self._place = parse(address)
-        self.address = self._place.shown
+        self.address, self.place = self._place.shown, address
         self._link = Link(self._place)
         self._table = Table(self._link)
         self._notes = Notes(self._link)

@@ -50,6 +50,7 @@ class QdrantStore:
         place = parse(address)
         client = connect(place, self)
         self.address = place.shown
+        self.place = None if place.folder else address
         self._place = place
         self._link = Link(client, place)
         self._side = Side(Link(client, place.side))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 import uuid
@@ -17,7 +15,7 @@ from pydantic import ValidationError
 
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry
-from bict.gallery.lock import Owner, refuse_second, this_process
+from bict.gallery.lock import Owner, has_ended, refuse_second, this_process
 from bict.gallery.stores.qdrant_link import Link
 from bict.gallery.stores.qdrant_points import NAMESPACE, PointId
 
@@ -251,21 +249,7 @@ def _is_over(held: Mapping[str, Any]) -> bool:
     """Whether the holder is silent for too long, or a process of this machine that is no more."""
     if time.time() - float(held.get("beat", 0)) > DEAD_SECONDS:
         return True
-    try:
-        owner = Owner.model_validate_json(str(held.get("owner", "")))
-    except ValidationError:
-        return False
-    return owner.host == socket.gethostname() and not _runs(owner.pid)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return has_ended(str(held.get("owner", "")))
 
 
 def _renew(side: Side, token: str, ended: threading.Event) -> None:
