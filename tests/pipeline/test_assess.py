@@ -12,6 +12,7 @@ import pytest
 from tests.pipeline.conftest import run
 from tests.unit.assessment.made import world
 
+from bict.embeddings import SPACE_KEY
 from bict.transforms import QueryBridge, Transform
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,10 @@ def test_doubtful_items_of_a_gallery(files: tuple[Path, Path, Path], tmp_path: P
     assert len({name for name, _ in lines[1:]}) == 40
     assert "space" in refused(capsys, "doubtful", psi, stored, "--out", listing)  # its own card is another one
     assert "error" in refused(capsys, "doubtful", tmp_path, stored, "--out", listing)
+    card = {**json.loads((psi / "old.space.json").read_text()), "fingerprint": "f" * 16}
+    carded = tmp_path / "carded.parquet"
+    pq.write_table(pq.read_table(stored).replace_schema_metadata({SPACE_KEY: json.dumps(card)}), carded)
+    assert "says of itself" in refused(capsys, "doubtful", psi, carded, *words[3:])
 
     rows = np.random.default_rng(1).standard_normal((20, 24)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

@@ -36,7 +36,7 @@ def set_apart(pairs: PairedVectors, relevance: RelevancePairs | None) -> NDArray
     if pairs.split is not None:
         named = [name for name in ("query", "gallery") if (pairs.split == name).any()]
         if len(named) == 1 and relevance is None:
-            found = ", ".join(sorted(map(repr, np.unique(pairs.split)))[:5])
+            found = ", ".join(sorted(map(repr, np.unique(pairs.split).tolist()))[:5])
             raise DataError(
                 f"the split names no {'gallery' if named == ['query'] else 'query'} (found {found}): name both"
             )

@@ -33,6 +33,7 @@ class VectorFile:
         split: `(rows,)` names of parts, "" where a row is in none, or None.
         dim: numbers in a vector.
         space: the card it carries, the one beside it, or one made of its content.
+        declared: whether its space was not made of its content.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class VectorFile:
     dim: int
     space: Space
     _blocks: Blocks = field(repr=False)
+    declared: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -132,14 +134,14 @@ def _open(path: Path, source: Source, wanted: dict[str, str], given: dict[str, s
     split = _texts(source, names["split"], len(ids), nulls=True)
     dim = source.width(names["vector"], len(ids))
     blocks = partial(source.blocks, names["vector"])
-    space = find_space(path, source.card)
+    space = found = find_space(path, source.card)
     if space is None:
         number = min(len(ids), SAMPLE)
         rows = np.arange(number) * len(ids) // number
         vectors = _take(ids, dim, blocks, rows)
         space = make_space(path, len(ids), ids[rows], vectors, {**given, "metric": metric})
     check_space(path, space, dim, given)
-    return VectorFile(path, ids, labels, split, dim, space, blocks)
+    return VectorFile(path, ids, labels, split, dim, space, blocks, declared=found is not None)
 
 
 def _present(path: Path, source: Source, role: str, column: str) -> str:

@@ -318,6 +318,8 @@ def experiment_run(records: list[BenchRecord], as_json: bool) -> None:
                 table.add_row(f"{line.method}, {name}", str(spread))
         _console().print(table)
         return
+    if records[0].quick:
+        _console().print("--quick: undertrained models, these figures say nothing about the methods", style="yellow")
     found = lines(records)
     first, base = reference(found), baselines(found)
     marked = marks(records, first.method)

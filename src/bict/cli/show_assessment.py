@@ -59,7 +59,11 @@ def assess(result: Assessed, as_json: bool) -> None:
         typer.echo(record.model_dump_json(by_alias=True))
         return
     console, said = Console(), advice(record)
-    style = "bold green" if record.passed else "bold red" if record.verdict in ("stay", "re-embed") else "bold yellow"
+    style = "bold yellow"
+    if record.verdict in ("stay", "re-embed"):
+        style = "bold red"
+    elif record.passed and record.measure != "new model's neighbours":
+        style = "bold green"
     headline = f"{said.headline} with {said.method}" if said.method else said.headline
     console.print(Text.assemble((f"{headline}.", style), " ", said.sentence))
     if said.refused:
@@ -73,7 +77,10 @@ def assess(result: Assessed, as_json: bool) -> None:
         console.print()
         console.print(_gates(record))
     _listed(console, "warning", record.warnings, "yellow")
-    _next(console, [step.command or step.meaning for step in said.steps])
+    _next(
+        console, [step.command or step.meaning for step in said.steps], "once every bound holds" if said.refused else ""
+    )
+    _listed(console, "or", [said.instead] if said.instead else [])
     if result.page is not None:
         console.print(Text.assemble("\n", "page     ", str(result.page)), soft_wrap=True)
 
@@ -136,8 +143,8 @@ def _listed(console: Console, name: str, lines: list[str], style: str = "") -> N
     console.print(grid)
 
 
-def _next(console: Console, lines: list[str]) -> None:
+def _next(console: Console, lines: list[str], when: str) -> None:
     """Each on one line of its own, so that it can be copied."""
-    console.print()
+    console.print(f"\n{when}:" if when else "")
     for place, line in enumerate(lines):
         console.print(Text(f"{'next' if place == 0 else '':<9}{line}"), soft_wrap=True)

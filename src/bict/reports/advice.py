@@ -63,6 +63,7 @@ class Advice:
         sentence: the numbers that decide.
         refused: the bounds that do not hold although stored vectors could serve; empty if there are none.
         steps: what to do next, in order.
+        instead: another way that may be the better one, empty if there is none.
     """
 
     headline: str
@@ -70,13 +71,24 @@ class Advice:
     sentence: str
     refused: str
     steps: tuple[Step, ...]
+    instead: str
 
 
 def advice(record: AssessmentRecord) -> Advice:
     """What an assessment advises."""
     method = record.chosen if record.verdict == "upgrade" else ""
     refused = _refused(record) if record.verdict in ("upgrade", "bridge", "fuse") else ""
-    return Advice(HEADLINES[record.verdict], method, _sentence(record), refused, _steps(record))
+    headline = HEADLINES[record.verdict]
+    if record.measure == "new model's neighbours":
+        headline = f"If the new model is better: {headline[0].lower()}{headline[1:]}"
+    return Advice(
+        headline,
+        method,
+        _sentence(record),
+        refused,
+        _steps(record),
+        _instead(record) if record.verdict in ("upgrade", "re-embed") else "",
+    )
 
 
 def best_candidate(record: AssessmentRecord) -> Candidate | None:
@@ -167,13 +179,28 @@ def _steps(record: AssessmentRecord) -> tuple[Step, ...]:
         "re-embed": (
             Step("", image_by_image),
             Step(
-                f"bict gallery import VECTORS --to GALLERY --space {shlex.quote(space)}",
-                "fills a gallery with the new vectors",
+                f"bict gallery import VECTORS --to NEW_GALLERY --space {shlex.quote(space)}",
+                "fills a gallery of their own with the new vectors",
             ),
         ),
         "stay": (Step("", "Nothing is to be run: go on with the old model and the gallery as it is."),),
     }
     return steps[record.verdict]
+
+
+def _instead(record: AssessmentRecord) -> str:
+    """Asking both models, where that beats the old one and has more first hits right than the best way alone."""
+    way = best_candidate(record)
+    fused = record.by_name.get(f"fused-{way.name}") if way is not None else None
+    if way is None or fused is None or fused.gain is None or way.recall_at_1 is None or fused.recall_at_1 is None:
+        return ""
+    if not (fused.gain.interval[0] > 0 and fused.recall_at_1.value > way.recall_at_1.value):
+        return ""
+    return (
+        f"Keep the old vectors beside the upgraded ones and ask both models ({fused.name}): first hit right for "
+        f"{percent(fused.recall_at_1.value)} of queries in the place of {percent(way.recall_at_1.value)}, and "
+        f"{_gain(fused.gain)} mAP over the old model."
+    )
 
 
 def _options(values: Mapping[str, JsonValue]) -> str:

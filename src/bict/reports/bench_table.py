@@ -107,13 +107,18 @@ def _line(method: str, records: Sequence[BenchRecord]) -> Line:
     names = list(dict.fromkeys(row.name for record in records for row in record.rows))
     metrics = list(dict.fromkeys(name for record in records for name in record.metrics))
     rows = {name: Spread.of(record.by_name[name].map for record in records if name in record.by_name) for name in names}
-    values = {name: Spread.of(record.metrics.get(name) for record in records) for name in metrics}
+    values = {name: _everywhere([record.metrics.get(name) for record in records]) for name in metrics}
     return Line(
         method,
         tuple(sorted({record.seed for record in records})),
         {name: spread for name, spread in rows.items() if spread is not None},
         {name: spread for name, spread in values.items() if spread is not None},
     )
+
+
+def _everywhere(values: Sequence[float | None]) -> Spread | None:
+    """Of a metric that every seed has; a share that some seeds leave undefined is undefined."""
+    return None if any(value is None or not math.isfinite(value) for value in values) else Spread.of(values)
 
 
 def is_plain(method: str) -> bool:

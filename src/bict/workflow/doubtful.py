@@ -11,11 +11,11 @@ import numpy as np
 
 from bict.assessment.confidence import CARD, ErrorModel
 from bict.assessment.pairing import problems_of
-from bict.assessment.vector_file import open_vector_file
+from bict.assessment.vector_file import VectorFile, open_vector_file
 from bict.embeddings import Embeddings
-from bict.errors import RunError, SettingsError, VectorError
+from bict.errors import RunError, SettingsError, SpaceError, VectorError
 from bict.progress import Progress, silent
-from bict.spaces import require_same
+from bict.spaces import Space, require_same
 from bict.workflow.gallery import read_space
 
 ROWS_AT_ONCE = 20_000
@@ -79,9 +79,8 @@ def doubtful(
         )
     errors = ErrorModel.load(transform)
     file = open_vector_file(vectors, id_column=id_column, vector_column=vector_column)
-    given = file.space if space is None else read_space(space)
-    cure = f"{transform} predicts the errors of old vectors; if these are such, add --space {transform}/old.space.json"
-    require_same(given, errors.space_, cure)
+    given = _space(file, space, transform)
+    require_same(given, errors.space_, f"{transform} predicts the errors of old vectors")
     predicted = np.full(len(file), np.nan)
     for start in range(0, len(file), ROWS_AT_ONCE):
         rows = np.arange(start, min(start + ROWS_AT_ONCE, len(file)))
@@ -108,3 +107,21 @@ def doubtful(
         raise RunError(f"{out} cannot be written ({error.strerror or error}): choose another --out") from error
     median = float(np.nanmedian(predicted))
     return Doubtful(out, len(order), len(file), left_out, float(predicted[order[0]]), median)
+
+
+def _space(file: VectorFile, named: Path | None, transform: Path) -> Space:
+    """The space of the vectors: the one their file declares, else the one that is named.
+
+    Raises:
+        SpaceError: the file declares another than the named one, or none and none is named.
+    """
+    if file.declared:
+        if named is not None:
+            require_same(file.space, read_space(named), f"--space {named} is not what {file.path} says of itself")
+        return file.space
+    if named is None:
+        raise SpaceError(
+            f"{file.path} does not say which space its vectors are of: if they are old ones, add "
+            f"--space {transform}/old.space.json"
+        )
+    return read_space(named)

@@ -4,7 +4,7 @@ import math
 import shlex
 
 import pytest
-from tests.unit.reports.assessment_sample import UNKNOWN, make_assessment, make_verdicts
+from tests.unit.reports.assessment_sample import UNKNOWN, around, make_assessment, make_verdicts
 
 from bict.reports.advice import HEADLINES, advice, best_candidate, rate, share_interval, signed_interval
 from bict.reports.assessment import Gate
@@ -85,6 +85,23 @@ def test_the_fit_reads_the_files_as_the_assessment_did() -> None:
 def test_re_embedded_vectors_go_into_the_space_that_was_assessed() -> None:
     record = make_verdicts()["re-embed"].model_copy(update={"config": {"out": "runs/my assess"}})
     assert advice(record).steps[-1].command.endswith("--space 'runs/my assess/new.space.json'")
+
+
+def test_asking_both_models_is_offered_where_more_first_hits_are_right() -> None:
+    record = make_verdicts()["upgrade"]
+    assert (
+        "ask both models (fused-ridge): first hit right for 73 % of queries in the place of 71 %"
+        in advice(record).instead
+    )
+    assert advice(make_verdicts()["fuse"]).instead == advice(make_verdicts()["stay"]).instead == ""
+    ridge = record.by_name["ridge"]
+    better = [ridge.model_copy(update={"recall_at_1": around(0.9)}) if one is ridge else one for one in record.rungs]
+    assert advice(record.model_copy(update={"rungs": better})).instead == ""
+
+
+def test_without_labels_the_headline_says_what_it_takes_for_granted() -> None:
+    said = advice(make_assessment(measure="new model's neighbours"))
+    assert said.headline == "If the new model is better: upgrade the gallery"
 
 
 def test_only_ways_that_rewrite_the_gallery_name_the_upgrade_command() -> None:
