@@ -166,3 +166,21 @@ def test_the_cases_of_the_assessment_are_those_of_the_record() -> None:
     warned = summary["gate"]["WARN"]
     assert f"WARN {warned['cases']} times" in page
     assert f"of the {warned['cases']} an upgrade is right in {warned['upgrade_is_right']}" in page
+
+
+def test_the_photos_of_the_assessment_page_are_those_of_the_record() -> None:
+    page = (
+        (ROOT / "docs" / "assess.md").read_text().partition("### The same on photos")[2].partition("## The verdict")[0]
+    )
+    record = json.loads((ROOT / "benchmarks" / "records" / "assess_photos.json").read_text())
+    found, ways = record["assessment"], {way["name"]: way for way in record["assessment"]["rungs"]}
+    assert found["verdict"] == "upgrade"
+    chosen = ways[found["chosen"]]
+    values = [found["old"]["value"], found["upgraded"]["value"], found["backfill"]["value"]]
+    values += [*chosen["gain"]["interval"], chosen["gain"]["value"], record["before"]["map"], record["after"]["map"]]
+    values += [ways[name]["recall_at_1"]["value"] for name in ("old", found["chosen"], f"fused-{found['chosen']}")]
+    for value in values:
+        assert f"{value:.3f}"[1:] in page, value
+    assert f"{found['recovered_share']['value']:.0%}".replace("%", " %") in page
+    for command in record["commands"][1:]:
+        assert command in page
