@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bict.embeddings import Embeddings, normalise
@@ -124,6 +124,7 @@ def test_slerp_equals_the_equation_and_is_the_same_from_the_other_end(seed, alph
     old, bridged = queries(rng.normal(size=(5, 3))), queries(rng.normal(size=(5, 3)))
     u, v = old.vectors.astype(float), bridged.vectors.astype(float)
     angle = np.arccos((u * v).sum(1, keepdims=True))
+    assume(angle.max() < 3 and angle.min() > 0.05)  # near its poles the equation itself loses the digits of float32
     expected = (np.sin((1 - alpha) * angle) * u + np.sin(alpha * angle) * v) / np.sin(angle)
     np.testing.assert_allclose(slerp(old, bridged, alpha).vectors, expected, atol=1e-4)
     np.testing.assert_allclose(slerp(bridged, old, 1 - alpha).vectors, expected, atol=1e-4)
