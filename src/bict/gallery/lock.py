@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import getpass
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -65,6 +68,30 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def lease_is_over(note: Mapping[str, Any], dead_seconds: float) -> bool:
+    """Whether a lease's holder is silent for too long, or a process of this machine that is no more."""
+    return time.time() - float(note.get("beat", 0)) > dead_seconds or has_ended(str(note.get("owner", "")))
+
+
+@contextmanager
+def beating(beat: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Renew a lease by a thread until this ends; a beat that fails is left to the next one."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(seconds):
+            with suppress(GalleryError):
+                beat()
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry, parse_entries
-from bict.gallery.lock import has_ended, refuse_second, this_process
+from bict.gallery.lock import beating, lease_is_over, refuse_second, this_process
 from bict.gallery.stores.base import Reach, first_line
 
 if TYPE_CHECKING:
@@ -153,19 +152,15 @@ class BucketFolder:
         """
         lease = _Lease(self, uuid.uuid4().hex, this_process(doing).model_dump_json())
         held = lease.read()
-        if time.time() - held.get("beat", 0) < DEAD_SECONDS and not has_ended(held.get("owner", "")):
+        if not lease_is_over(held, DEAD_SECONDS):
             raise refuse_second(address, held.get("owner", ""))
         lease.write()
         if not lease.is_own():
             raise refuse_second(address, lease.read().get("owner", ""))
-        ended = threading.Event()
-        thread = threading.Thread(target=lease.renew, args=(ended,), daemon=True)
-        thread.start()
         try:
-            yield
+            with beating(lease.renew, BEAT_SECONDS):
+                yield
         finally:
-            ended.set()
-            thread.join()
             with suppress(GalleryError):  # it ends by itself
                 self.remove([LEASE] if lease.is_own() else [])
 
@@ -189,11 +184,9 @@ class _Lease:
         note = {"token": self.token, "owner": self.owner, "beat": time.time()}
         self.folder.write(LEASE, json.dumps(note).encode())
 
-    def renew(self, ended: threading.Event) -> None:
-        while not ended.wait(BEAT_SECONDS):
-            with suppress(GalleryError):  # the next beat may come through
-                if self.is_own():
-                    self.write()
+    def renew(self) -> None:
+        if self.is_own():
+            self.write()
 
 
 @dataclass

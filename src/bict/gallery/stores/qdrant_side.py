@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry
-from bict.gallery.lock import Owner, has_ended, refuse_second, this_process
+from bict.gallery.lock import Owner, beating, lease_is_over, refuse_second, this_process
 from bict.gallery.stores.qdrant_link import Link
 from bict.gallery.stores.qdrant_points import NAMESPACE, PointId
 
@@ -219,14 +218,10 @@ def leased(side: Side, doing: str, address: str) -> Iterator[None]:
         GalleryError: another process holds it, and it is neither dead nor silent for a minute.
     """
     token = _take_lease(side, this_process(doing), address)
-    ended = threading.Event()
-    thread = threading.Thread(target=_renew, args=(side, token, ended), daemon=True)
-    thread.start()
     try:
-        yield
+        with beating(lambda: side.swap(LEASE, token, {"beat": time.time()}), BEAT_SECONDS):
+            yield
     finally:
-        ended.set()
-        thread.join()
         with suppress(GalleryError):  # it ends by itself
             side.erase(LEASE, token)
 
@@ -237,25 +232,12 @@ def _take_lease(side: Side, owner: Owner, address: str) -> str:
     held = side.read(LEASE)
     if held is None:
         side.write(LEASE, note, new=True)
-    elif _is_over(held):
+    elif lease_is_over(held, DEAD_SECONDS):
         side.swap(LEASE, held["token"], note)
     now = side.read(LEASE)
     if now is None or now["token"] != token:
         raise refuse_second(address, str((now or held or {}).get("owner", "")))
     return token
-
-
-def _is_over(held: Mapping[str, Any]) -> bool:
-    """Whether the holder is silent for too long, or a process of this machine that is no more."""
-    if time.time() - float(held.get("beat", 0)) > DEAD_SECONDS:
-        return True
-    return has_ended(str(held.get("owner", "")))
-
-
-def _renew(side: Side, token: str, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_SECONDS):
-        with suppress(GalleryError):  # the next beat may come through
-            side.swap(LEASE, token, {"beat": time.time()})
 
 
 def units_of(column: str) -> str:
