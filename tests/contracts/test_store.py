@@ -345,3 +345,22 @@ def test_an_address_names_its_store():
     assert "secret" not in str(caught.value)
     with pytest.raises(UnknownName, match="'lanse': did you mean 'lance'"):
         open_store("lanse://x")
+
+
+def test_a_trial_beside_the_gallery_leaves_it_as_it_is(address):
+    store = make(address)
+    if address.startswith("qdrant:///"):
+        with pytest.raises(GalleryError, match="no room for a trial"):
+            store.spare()
+        return
+    trial = make(store.spare(), rows=12)
+    assert (trial.count(), store.count()) == (12, 23)
+    place = store.spare()
+    assert place != store.spare()
+    trial.begin_stage("v2", 3, "cosine")
+    trial.destroy()
+    assert store.read_metadata() == '{"first": 1}'
+    assert len(read(store, "v1")) == 23
+    kind, again = store_of(trial.place)
+    with pytest.raises(GalleryError):
+        kind.open(again)

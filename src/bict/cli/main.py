@@ -119,7 +119,11 @@ GALLERY = "bict.workflow.gallery"
 EXPERIMENT = "bict.experiments.experiment"
 STEPS = {
     "upgrade": {
-        "plan": Entry(LIFECYCLE, "What an upgrade would write; writes nothing.", ("bict upgrade plan gallery psi",)),
+        "plan": Entry(
+            LIFECYCLE,
+            "What an upgrade would write; writes nothing.",
+            ("bict upgrade plan gallery psi", "bict upgrade plan gallery psi --rows 1e9 --workers 64"),
+        ),
         "run": Entry(
             LIFECYCLE, "Stage the upgraded vectors, or go on staging.", ("bict upgrade run gallery psi --expect 3fa1",)
         ),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from bict.gallery.describing import ColumnInfo
+    from bict.gallery.forecast import Forecast
     from bict.models import Model
     from bict.reports import ResultRecord
     from bict.reports.bench import BenchRecord
@@ -130,11 +131,36 @@ def _plan_lines(plan: UpgradePlan) -> dict[str, str]:
         name = "from" if len(plan.steps) == 1 else f"from {number}"
         lines[name] = f"{route.rows:,} rows of {route.source} ({route.space}) by transform {route.transform[:12]}"
     lines |= {"rows": f"{plan.rows:,}", "bytes": f"{plan.bytes_to_write:,} to write, {free} free"}
-    lines["time"] = f"{seconds} to read and transform; writing and the index come on top"
+    lines["time"] = f"{seconds} to transform, {plan.threads or 1} at once; reading, writing and the index come on top"
+    if plan.kept_neighbours is not None:
+        lines["precision"] = f"{plan.kept_neighbours:.1%} of the 10 nearest stay as in float32, among the first rows"
+    if plan.forecast:
+        lines |= _forecast_lines(plan.forecast)
     lines |= {f"note {number}": text for number, text in enumerate(plan.warnings, 1)}
     lines |= {f"PROBLEM {number}": text for number, text in enumerate(plan.problems, 1)}
     return lines | {
         "next": "nothing was written; bict upgrade run GALLERY TRANSFORM" if plan.passed else "mend the problems"
+    }
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as one would say them."""
+    for name, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:,.1f} {name}"
+    return f"about {seconds:,.0f} s"
+
+
+def _forecast_lines(found: Forecast) -> dict[str, str]:
+    who = "by this process" if found.workers is None else f"by {found.workers} workers"
+    moved = f"{found.bytes_to_read:,} bytes to read, {found.bytes_to_write:,} to write"
+    return {
+        "FORECAST": f"{found.rows:,} rows {who}, from a trial of {found.trial_rows:,} random vectors that was removed",
+        "staging": f"{_duration(found.stage_seconds)} at {found.rows_per_second:,.0f} rows/s; {moved}",
+        "storage": f"{found.bytes_per_second / 1e6:,.0f} MB/s must be read and written, or staging waits for it",
+        "verifying": f"{_duration(found.verify_seconds)}, in one process",
+        "index": f"{_duration(found.index_seconds)}, in the store; the least certain figure",
+        "in all": _duration(found.seconds),
     }
 
 

@@ -113,7 +113,9 @@ class Crew(Generic[Item, Result]):
         Raises:
             EngineError: too many died over the same item, or before they began.
         """
-        self.ray.kill(held.worker)
+        for worker in (held.worker, *self.idle):  # the idle ones may have died with the same machine
+            self.ray.kill(worker)
+        self.idle.clear()
         self.lost[held.item] += 1
         if self.lost[held.item] >= TRIES:
             doing = "when they started" if held.item is None else f"over {held.item}"

@@ -33,12 +33,12 @@ class LocalEngine:
 
 
 def overlap(
-    function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int = 1
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = 1
 ) -> Iterator[tuple[Item, Result]]:
     """Each item with the function's result for it, in order.
 
-    The function runs in a thread of its own, one item at a time, while the caller works on an earlier result. Items
-    are drawn in the caller's thread, and at most `ahead` more of them than results were given.
+    The function runs in threads of its own, so many items at a time, while the caller works on an earlier result.
+    Items are drawn in the caller's thread, and at most one for each thread more of them than results were given.
 
     >>> list(overlap(abs, [-1, 2]))
     [(-1, 1), (2, 2)]
@@ -47,11 +47,11 @@ def overlap(
         Exception: what the function raised, in the place of the result.
     """
     waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="overlap") as worker:
+    with ThreadPoolExecutor(threads, thread_name_prefix="overlap") as workers:
         try:
             for item in items:
-                waiting.append((item, worker.submit(function, item)))
-                if len(waiting) > ahead:
+                waiting.append((item, workers.submit(function, item)))
+                if len(waiting) > threads:
                     first, result = waiting.popleft()
                     yield first, result.result()
             while waiting:

@@ -64,7 +64,7 @@ class RayEngine:
         most = min(cpus, WORKERS_PER_GPU * gpus) if gpus else cpus
         actor = ray.remote(num_cpus=1, num_gpus=1 / WORKERS_PER_GPU if gpus else 0, max_restarts=0)(Worker)
         pickled = ray.put(ray.cloudpickle.dumps(function))
-        crew = Crew[Item, Result](ray, lambda: actor.remote(pickled, self._version), min(self.count or most, most))
+        crew = Crew[Item, Result](ray, lambda: actor.remote(pickled, self._version), self.count or most)
         try:
             yield crew.spread
         finally:
@@ -83,9 +83,8 @@ class Worker:
 
         self._function = cloudpickle.loads(function)
 
-    def begin(self) -> int:
-        """Its process id, once the function is there."""
-        return os.getpid()
+    def begin(self) -> None:
+        """Nothing: that it returns says that the function is there."""
 
     def run(self, item: Any) -> Any:  # noqa: ANN401  (any item, any result)
         """The function's result."""
@@ -121,8 +120,8 @@ def _require_answer(address: str) -> None:
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
-    except OSError as error:
-        raise EngineError(f"{_unreachable(address)} ({error.strerror or error}): {SEE}") from error
+    except (OSError, OverflowError) as error:  # a port beyond 65535 is the latter
+        raise EngineError(f"{_unreachable(address)} ({getattr(error, 'strerror', '') or error}): {SEE}") from error
 
 
 def _unreachable(address: str) -> str:
@@ -147,8 +146,9 @@ def _connect(ray: ModuleType, address: str | None, workers: int | None) -> None:
 
 @contextmanager
 def _quiet(ray: ModuleType) -> Iterator[None]:
-    """Have Ray write nothing to stdout, and nobody be told of its use."""
+    """Have Ray write nothing to stdout, nobody be told of its use, and no working directory be sent to the workers."""
     logging.getLogger("ray").setLevel(logging.ERROR)
+    ray._private.ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # under `uv run` it would send the directory
     ray._private.worker._worker_logs_enabled = False  # it would write of dead workers to stdout
     before = {name: os.environ.get(name) for name in SILENT}
     os.environ.update(SILENT)

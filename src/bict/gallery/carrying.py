@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,21 @@ class VectorTransform(Protocol):
 
 
 Transforms = Sequence[VectorTransform]
+
+
+@runtime_checkable
+class RoundedTransform(Protocol):
+    """A transform that may compute in less than float32."""
+
+    @property
+    def exact(self) -> VectorTransform:
+        """The same in float32: itself, where it does."""
+        ...
+
+
+def full_precision(transform: VectorTransform) -> VectorTransform:
+    """The same transform computing in float32."""
+    return transform.exact if isinstance(transform, RoundedTransform) else transform
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bict.errors import GalleryError
 
 
+def _machine() -> str:
+    """What process ids of this process are ids in: a boot of a machine, and a container on it."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return os.uname().nodename
+
+
+MACHINE = _machine()
+HELD: dict[str, Callable[[], bool]] = {}
+"""Places that this process has a lease on, with what says whether it still has."""
+
+
 class Owner(BaseModel):
     """Who holds a lock, for the message that another one gets."""
 
@@ -26,6 +39,7 @@ class Owner(BaseModel):
     user: str
     host: str
     pid: int
+    machine: str = ""
     since: datetime
     doing: str
 
@@ -39,7 +53,8 @@ def this_process(doing: str) -> Owner:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container without a user database
         user = str(os.getuid())
-    return Owner(user=user, host=os.uname().nodename, pid=os.getpid(), since=datetime.now(UTC), doing=doing)
+    here = {"host": os.uname().nodename, "pid": os.getpid(), "machine": MACHINE}
+    return Owner(user=user, since=datetime.now(UTC), doing=doing, **here)
 
 
 def refuse_second(address: str, text: str) -> GalleryError:
@@ -57,7 +72,7 @@ def has_ended(text: str) -> bool:
         owner = Owner.model_validate_json(text)
     except ValidationError:
         return False
-    return owner.host == os.uname().nodename and not _runs(owner.pid)
+    return owner.machine == MACHINE and not _runs(owner.pid)
 
 
 def _runs(pid: int) -> bool:
@@ -75,21 +90,37 @@ def lease_is_over(note: Mapping[str, Any], dead_seconds: float) -> bool:
     return time.time() - float(note.get("beat", 0)) > dead_seconds or has_ended(str(note.get("owner", "")))
 
 
+def require_held(place: str) -> None:
+    """Refuse to write where this process had a lease, was silent for too long, and another one took over.
+
+    Raises:
+        GalleryError: it lost its lease.
+    """
+    for held, is_own in HELD.items():
+        if place.startswith(held) and not is_own():
+            raise GalleryError(
+                f"{held} was taken over by another process while this one was silent: nothing more is written here; "
+                "see bict upgrade status"
+            )
+
+
 @contextmanager
-def beating(beat: Callable[[], object], seconds: float) -> Iterator[None]:
+def beating(place: str, is_own: Callable[[], bool], beat: Callable[[], object], seconds: float) -> Iterator[None]:
     """Renew a lease by a thread until this ends; a beat that fails is left to the next one."""
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(seconds):
-            with suppress(GalleryError):
+            with suppress(Exception):  # whatever a network can do: without the thread the lease would run out
                 beat()
 
     thread = threading.Thread(target=renew, daemon=True)
+    HELD[place] = is_own
     thread.start()
     try:
         yield
     finally:
+        del HELD[place]
         ended.set()
         thread.join()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+
 from bict.errors import BictError
-from bict.gallery.carrying import Route, Transforms, VectorTransform, carry
+from bict.gallery.carrying import Route, Transforms, VectorTransform, carry, full_precision
+from bict.gallery.forecast import Forecast, forecast
 from bict.gallery.gallery import Gallery
+from bict.gallery.pace import Pace, find_pace
 from bict.gallery.staging import (
     as_tuple,
     find_routes,
@@ -17,8 +21,9 @@ from bict.gallery.staging import (
     refuse_unreachable,
     under_way,
 )
+from bict.progress import Progress, silent
 
-CALIBRATION_SECONDS = 2.0
+QUERIES, NEIGHBOURS = 256, 10
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,12 @@ class UpgradePlan:
         rows: rows of the gallery.
         bytes_to_write: size of the new column.
         bytes_free: free disk where it would lie, None where the store does not say.
-        rows_per_second: reading and transforming, measured on the first rows; None where there was nothing to measure.
-        seconds: the rows at that rate; the store's own writing and the index come on top.
+        rows_per_second: transforming, measured on the first rows; None where there was nothing to measure.
+        seconds: the rows at that rate; reading, writing and the index come on top.
+        threads: so many slices of rows are transformed at once, None where nothing was measured.
+        kept_neighbours: of the 10 nearest of a vector, the share that stays when transforms compute in less than
+            float32, among the first rows; None where they do not.
+        forecast: of many more rows, or of workers, where one was asked for.
         problems: checks that fail already, each with its cure.
         warnings: what the operator should know.
     """
@@ -58,6 +67,9 @@ class UpgradePlan:
     bytes_free: int | None
     rows_per_second: float | None
     seconds: float | None
+    threads: int | None
+    kept_neighbours: float | None
+    forecast: Forecast | None
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -67,14 +79,28 @@ class UpgradePlan:
         return not self.problems
 
 
-def plan(gallery: Gallery, transforms: VectorTransform | Transforms) -> UpgradePlan:
-    """Say what `stage` would write where, how long it would take and what would refuse it; nothing is written.
+def plan(
+    gallery: Gallery,
+    transforms: VectorTransform | Transforms,
+    *,
+    rows: int | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> UpgradePlan:
+    """Say what `stage` would write where, how long it would take and what would refuse it; the gallery is only read.
+
+    Args:
+        gallery: the gallery.
+        transforms: as for `stage`.
+        rows: forecast an upgrade of so many rows, by a trial beside the gallery; see `forecast`.
+        workers: forecast one by so many workers.
+        progress: called with trials done, of two.
 
     Raises:
-        BictError: the gallery cannot be read.
+        BictError: the gallery cannot be read, or a trial failed.
     """
     chosen = as_tuple(transforms)
-    metadata, rows, problems = gallery.metadata, len(gallery), []
+    metadata, there, problems = gallery.metadata, len(gallery), []
     routes: tuple[Route, ...] = ()
     try:
         routes = find_routes(metadata, chosen)
@@ -86,12 +112,15 @@ def plan(gallery: Gallery, transforms: VectorTransform | Transforms) -> UpgradeP
         problems += _refusals(gallery, routes, begun=begun)
     column = made.name if begun and made else next_name(gallery)
     steps = _steps(gallery, routes)
-    rate = None
+    measured = None
     if routes and not problems:
         try:
-            rate = _calibrate(gallery, routes)
+            measured = _calibrate(gallery, routes)
         except BictError as error:
             problems.append(str(error))
+    expected = None
+    if measured and (rows is not None or workers is not None):
+        expected = forecast(gallery, routes[0].transform, rows or there, workers=workers, progress=progress)
     needed, free = gallery.store.bytes_needed(chosen[0].target.dim)
     if free is not None and needed > free:
         problems.append(f"{needed:,} bytes are needed and {free:,} are free: free disk first")
@@ -100,11 +129,14 @@ def plan(gallery: Gallery, transforms: VectorTransform | Transforms) -> UpgradeP
         column=column if routes else None,
         target=str(chosen[0].target),
         steps=steps,
-        rows=rows,
+        rows=there,
         bytes_to_write=needed,
         bytes_free=free,
-        rows_per_second=rate,
-        seconds=rows / rate if rate else None,
+        rows_per_second=measured.rate if measured else None,
+        seconds=there / measured.rate if measured else None,
+        threads=measured.pace.threads if measured else None,
+        kept_neighbours=measured.kept if measured else None,
+        forecast=expected,
         problems=tuple(problems),
         warnings=_warnings(gallery, routes, begun and made is not None and made.state != "live"),
     )
@@ -133,16 +165,40 @@ def _steps(gallery: Gallery, routes: tuple[Route, ...]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _calibrate(gallery: Gallery, routes: tuple[Route, ...]) -> float | None:
-    """Rows read and transformed a second, over at most two seconds."""
-    names = [gallery.store.id_column, *(route.source.name for route in routes)]
-    rows, started = 0, time.perf_counter()
-    for batch in gallery.store.scan(names):
-        carry(routes, batch, gallery.store.id_column)
-        rows += len(batch)
-        if time.perf_counter() - started > CALIBRATION_SECONDS:
-            break
-    return rows / max(time.perf_counter() - started, 1e-9) if rows else None
+@dataclass(frozen=True)
+class _Measured:
+    pace: Pace
+    rate: float
+    kept: float | None
+
+
+def _calibrate(gallery: Gallery, routes: tuple[Route, ...]) -> _Measured | None:
+    """The fastest pace for the transforms on the first rows, and what their precision costs there."""
+    id_column = gallery.store.id_column
+    names = [id_column, *(route.source.name for route in routes)]
+    batch = next((batch for batch in gallery.store.scan(names) if len(batch)), None)
+    if batch is None:
+        return None
+    pace, rate = find_pace(routes, batch, id_column)
+    return _Measured(pace, rate, _kept_neighbours(routes, batch, id_column))
+
+
+def _kept_neighbours(routes: tuple[Route, ...], batch: pa.RecordBatch, id_column: str) -> float | None:
+    """Of a vector's nearest in float32, the share that is nearest to it, too, among vectors of less precision.
+
+    The vectors that search are in float32, as a model would make them.
+    """
+    full = [Route(route.source, full_precision(route.transform)) for route in routes]
+    if all(route.transform is exact.transform for route, exact in zip(routes, full, strict=True)):
+        return None
+    exact, rounded = (carry(some, batch, id_column).new for some in (full, routes))
+    nearest = []
+    for rows in (exact, rounded):
+        scores = exact[:QUERIES] @ rows.T
+        np.fill_diagonal(scores, -np.inf)
+        nearest.append(np.argsort(-scores, axis=1, kind="stable")[:, :NEIGHBOURS])
+    shares = [len(np.intersect1d(one, other)) / len(one) for one, other in zip(*nearest, strict=True)]
+    return float(np.mean(shares))
 
 
 def _warnings(gallery: Gallery, routes: tuple[Route, ...], begun: bool) -> tuple[str, ...]:

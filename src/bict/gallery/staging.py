@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from bict.engine import Engine, LocalEngine, Spread
-from bict.errors import GalleryError, SpaceError
+from bict.errors import GalleryError, RowsChanged, SpaceError
 from bict.gallery.carrying import Route, Transforms, VectorTransform
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column, GalleryMetadata, Origin
+from bict.gallery.pace import WORTH, Pace, find_pace
 from bict.gallery.privacy import note_elsewhere
 from bict.gallery.stores import Unit
 from bict.gallery.unit_work import Staged, UnitWork
@@ -50,6 +51,7 @@ def stage(
     transforms: VectorTransform | Transforms,
     *,
     engine: Engine | None = None,
+    pace: Pace | None = None,
     progress: Progress | None = None,
 ) -> StageReport:
     """Write transformed vectors as a new column, or finish one; the gallery goes on serving the live column.
@@ -62,6 +64,7 @@ def stage(
         gallery: each transform's source must be the space of one of its columns.
         transforms: one, or several with the same target and different sources.
         engine: where units are staged; None for this process. Only this process writes ledger and metadata.
+        pace: how many rows are transformed at once in this process; None to find it out, where there are many.
         progress: called with rows done and rows in all.
 
     Raises:
@@ -79,7 +82,9 @@ def stage(
     entries, units = ledger.entries(), store.units(column.name)
     skipped, carried = sum(1 for unit in units if unit.key in entries), False
     told, unread = _Told(progress), Counter[str]()
-    work = UnitWork(gallery, routes, column, told.within)
+    if pace is None:
+        pace = Pace() if engine.remote else _pace(gallery, routes, [u for u in units if u.key not in entries])
+    work = UnitWork(gallery, routes, column, told.within, pace)
     with engine.workers(work, gpu=work.gains_from_gpu) as spread:
         for _ in range(CATCH_UP_ROUNDS):
             store.commit_staged(column.name, entries)
@@ -100,6 +105,21 @@ def stage(
         gallery.edit(lambda newest: newest.changed(column.name, state="staged"))
     seconds = time.perf_counter() - started
     return StageReport(tuple(sources), column.name, store.count(), len(units), skipped, seconds)
+
+
+def _pace(gallery: Gallery, routes: Sequence[Route], waiting: Sequence[Unit]) -> Pace:
+    """The fastest pace on the first rows, where there are enough to win back the time of finding it."""
+    store = gallery.store
+    if sum(unit.rows for unit in waiting) < WORTH:
+        return Pace()
+    names = [store.id_column, *(route.source.name for route in routes)]
+    try:
+        batch = next(store.read_unit(waiting[0], names), None)
+    except RowsChanged:  # staging will find out
+        return Pace()
+    if batch is None or not any(batch[route.source.name].null_count < len(batch) for route in routes):
+        return Pace()
+    return find_pace(routes, batch, store.id_column)[0]
 
 
 class _Told:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from bict.gallery.carrying import Carried, Route, carry
 from bict.gallery.gallery import Gallery
 from bict.gallery.ledger import Entry
 from bict.gallery.metadata import Column
+from bict.gallery.pace import Pace, one_thread_each
 from bict.gallery.privacy import within_boundary
 from bict.gallery.stores import Store, Unit
 from bict.gallery.stores.base import present_vectors
@@ -60,17 +61,20 @@ class UnitWork:
 
     Attributes:
         progress: called with the rows of the unit that are done.
+        pace: how many rows are transformed at once; it changes no byte.
     """
 
     gallery: Gallery
     routes: tuple[Route, ...]
     column: Column
     progress: Callable[[int], None]
+    pace: Pace
 
     def __call__(self, unit: Unit) -> Staged:
         """Stage it."""
         try:
-            return Staged(_stage_unit(self.gallery, self.routes, unit, self.column, self.progress))
+            with one_thread_each():
+                return Staged(_stage_unit(self, unit))
         except RowsChanged as error:
             return Staged(None, str(error))
 
@@ -101,7 +105,7 @@ class UnitWorkElsewhere:
         for route in self.routes:
             if isinstance(route.transform, GpuTransform):
                 route.transform.to_gpu()
-        return UnitWork(Gallery(self.kind.open(self.place)), self.routes, self.column, lambda _: None)
+        return UnitWork(Gallery(self.kind.open(self.place)), self.routes, self.column, lambda _: None, Pace())
 
     def __call__(self, unit: Unit) -> Staged:
         """Stage it as the gallery is now."""
@@ -113,27 +117,26 @@ class UnitWorkElsewhere:
         return Staged(staged.entry, staged.reason, tuple(log.opened), tuple(log.refused))
 
 
-def _stage_unit(
-    gallery: Gallery, routes: Sequence[Route], unit: Unit, column: Column, progress: Callable[[int], None]
-) -> Entry:
+def _stage_unit(work: UnitWork, unit: Unit) -> Entry:
     new_sum, old_sum, staged = hashlib.sha256(), hashlib.sha256(), 0
-    store, id_column = gallery.store, gallery.store.id_column
+    store, id_column, column = work.gallery.store, work.gallery.store.id_column, work.column
     only_missing = column.name if column.state == "live" else None
-    names = [id_column, *(route.source.name for route in routes), column.name]
+    names = [id_column, *(route.source.name for route in work.routes), column.name]
 
     def carrying(batch: pa.RecordBatch) -> Carried:
-        return carry(routes, batch, id_column, only_missing=only_missing)
+        return carry(work.routes, batch, id_column, only_missing=only_missing)
 
     def vectors() -> Iterator[pa.FixedSizeListArray]:
         nonlocal staged
         done = 0
-        for batch, carried in overlap(carrying, store.read_unit(unit, names)):
+        parts = (part for batch in store.read_unit(unit, names) for part in work.pace.slices(batch))
+        for part, carried in overlap(carrying, parts, threads=work.pace.threads):
             new_sum.update(carried.new.data)
             old_sum.update(carried.old)
             staged += len(carried.new)
-            yield _as_column(carried, batch[column.name])
-            done += len(batch)
-            progress(done)
+            yield _as_column(carried, part[column.name])
+            done += len(part)
+            work.progress(done)
 
     receipt = store.stage_unit(unit, column.name, vectors())
     return Entry(

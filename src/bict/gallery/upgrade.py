@@ -100,18 +100,24 @@ def working(gallery: Gallery, transforms: Transforms, doing: str, *, run_dir: Pa
 
     Raises:
         GalleryError: another process holds the gallery.
+        PrivacyError: at the end, where something was refused and whoever tried swallowed it.
     """
     reach = gallery.store.reach()
     own = [path for path in (run_dir, *(transform.path for transform in transforms)) if path is not None]
     with within_boundary(*reach.paths, *own, servers=reach.servers) as log, gallery.store.locked(doing):
         yield log
+        _require_kept(log)
+
+
+def _require_kept(log: OpenLog) -> None:
+    if log.refused:
+        raise PrivacyError(
+            f"{len(log.refused)} attempts to leave the boundary, first {log.refused[0]}: do not switch, find out who"
+        )
 
 
 def _require_clean(verified: VerifyReport, log: OpenLog, live: str) -> None:
-    if log.refused:  # and swallowed by whoever tried
-        raise PrivacyError(
-            f"{len(log.refused)} attempts to leave the boundary, first {log.refused[0]}: {live!r} stays live"
-        )
+    _require_kept(log)
     for check in verified.failed:
         raise GalleryError(
             f"check {check.name!r} of column {verified.column!r} failed ({check.found}): {live!r} stays live; "

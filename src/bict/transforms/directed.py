@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from datetime import UTC, datetime
@@ -17,11 +18,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from bict.embeddings import Embeddings, normalise
-from bict.errors import SpaceError, TransformError
+from bict.errors import SettingsError, SpaceError, TransformError
 from bict.spaces import Space, fingerprint, require_same
 from bict.transforms.card import Direction, Ladder, TransformCard, parse_card
 from bict.transforms.fct import FCT
 from bict.transforms.onnx_export import onnx_model
+from bict.transforms.precision import FULL, PRECISIONS
 from bict.transforms.registry import RUNGS
 from bict.transforms.residual import Residual
 from bict.transforms.rung import Rung
@@ -45,6 +47,7 @@ class Directed:
         created: UTC time of the fit, ISO 8601.
         settings: of the rung, as they were when it was first written.
         path: directory it was last written to or read from, or None.
+        precision: of its network, `at`.
     """
 
     direction: ClassVar[Direction]
@@ -67,6 +70,8 @@ class Directed:
         self.created = created or datetime.now(UTC).isoformat(timespec="seconds")
         self.settings = rung.settings() if settings is None else settings
         self.path: Path | None = None
+        self.precision = FULL
+        self._exact: Any = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.rung.name}: {self.source} -> {self.target})"
@@ -75,6 +80,34 @@ class Directed:
     def digest(self) -> str:
         """SHA-256 over direction, rung, settings, weights and both spaces, as 64 hexadecimal digits."""
         return _digest(self.direction, self.rung.name, self.settings, self.rung.state(), self.source, self.target)
+
+    def at(self, precision: str) -> Self:
+        """The same map, whose network multiplies in another precision; its digest is another one, as its output is.
+
+        Weights and hidden values have the precision; the affine map beside a hidden layer, sums and results stay in
+        float32. It cannot be saved: what is on disk is the map in float32.
+
+        Args:
+            precision: a name in `PRECISIONS`.
+
+        Raises:
+            SettingsError: no such precision, or a rung without a network, which is bound by reading and writing.
+        """
+        if precision not in PRECISIONS:
+            raise SettingsError(f"found precision {precision!r}, expected {', '.join(PRECISIONS)}")
+        if precision == self.precision:
+            return self
+        if not isinstance(self.rung, Residual | FCT) or self.precision != FULL:
+            raise SettingsError(f"{self.rung.name} has no network to compute in {precision}: leave --precision out")
+        other = copy.copy(self)
+        other.rung, other.precision, other._exact = self.rung.at(PRECISIONS[precision]), precision, self
+        other.__dict__["digest"] = fingerprint(self.digest.encode(), precision.encode())
+        return other
+
+    @property
+    def exact(self) -> Self:
+        """The same in float32: itself, where it does."""
+        return self if self._exact is None else self._exact
 
     @property
     def gains_from_gpu(self) -> bool:
@@ -104,9 +137,11 @@ class Directed:
         """Write `transform.safetensors`, then `transform.json`, each in one atomic step.
 
         Raises:
-            TransformError: the directory cannot be written.
+            TransformError: the directory cannot be written, or another precision than float32.
         """
         directory = Path(directory)
+        if self.precision != FULL:
+            raise TransformError(f"this {self.noun} computes in {self.precision}: save the one it was made from")
         state = {name: np.asarray(array, order="C") for name, array in self.rung.state().items()}
         try:
             directory.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from bict.progress import Progress, silent
 from bict.transforms.descent import descend, passes
+from bict.transforms.precision import Weights
 from bict.transforms.procrustes import Procrustes
-from bict.transforms.residual import EPOCHS, STEPS, Residual, Weights, fold, psi, start
+from bict.transforms.residual import EPOCHS, STEPS, Residual, fold, psi, start
 from bict.transforms.rung import Pairs, require_at_least
 from bict.transforms.units import Units
 

@@ -15,7 +15,8 @@ from torch.nn import functional
 from bict.errors import TransformError
 from bict.progress import Progress, silent
 from bict.transforms.descent import descend, passes
-from bict.transforms.fct_network import LAYERS, FCTNetwork, Weights, folded
+from bict.transforms.fct_network import LAYERS, FCTNetwork, folded
+from bict.transforms.precision import Weights, at_precision, with_weights
 from bict.transforms.residual import device_of
 from bict.transforms.rung import Pairs, require_at_least
 from bict.transforms.units import Units
@@ -108,6 +109,10 @@ class FCT:
         outputs = self._outputs(old)
         return np.ascontiguousarray(outputs[:, : outputs.shape[1] - self.beyond])
 
+    def at(self, precision: torch.dtype) -> Self:
+        """The same map with all layers in another precision."""
+        return with_weights(self, at_precision(self.weights_, precision))
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Weight and bias of every layer."""
         return {name: weight.cpu().numpy() for name, weight in self.weights_.items()}
@@ -137,4 +142,4 @@ class FCT:
         parts, device = self._split(np.ascontiguousarray(old, np.float32)), device_of(self.weights_)
         with torch.inference_mode():
             vector, side = (torch.tensor(part, device=device) for part in parts)
-            return np.asarray(folded(vector, side, self.weights_).cpu().numpy(), np.float32)
+            return np.asarray(folded(vector, side, self.weights_).float().cpu().numpy(), np.float32)

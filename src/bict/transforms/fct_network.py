@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bict.transforms.precision import Weights
 from bict.transforms.units import Units
 
-Weights = dict[str, Tensor]
 END = "end"
 LAYERS = ("old_1", "old_2", "side_1", "side_2", "mixed_1", "mixed_2", END)
 
@@ -81,7 +81,8 @@ def folded(old: Tensor, side: Tensor, weights: Weights) -> Tensor:
     """`(rows, outputs)` of the network whose batch norms are folded into its weights, each row by itself."""
 
     def layer(name: str, rows: Tensor) -> Tensor:
-        mapped = rows @ weights[f"{name}_weight"] + weights[f"{name}_bias"]
+        weight = weights[f"{name}_weight"]
+        mapped = rows.to(weight.dtype) @ weight + weights[f"{name}_bias"]
         return mapped if name == END else torch.relu(mapped)
 
     return _wired(layer, old, side)

@@ -20,8 +20,9 @@ from bict.spaces import Space, fingerprint
 from bict.transforms.classification import FrozenClassifier
 from bict.transforms.descent import descend
 from bict.transforms.holdout import held_out_classes
+from bict.transforms.precision import Weights
 from bict.transforms.procrustes import Procrustes
-from bict.transforms.residual import Residual, Weights, fold, psi, start
+from bict.transforms.residual import Residual, fold, psi, start
 from bict.transforms.rung import Pairs, require_at_least
 from bict.transforms.units import Units
 

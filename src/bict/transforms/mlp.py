@@ -13,7 +13,8 @@ from bict.errors import SettingsError
 from bict.progress import Progress, silent
 from bict.transforms.classification import FrozenClassifier
 from bict.transforms.descent import descend, passes
-from bict.transforms.residual import EPOCHS, STEPS, Residual, Weights, fold, psi, start
+from bict.transforms.precision import Weights
+from bict.transforms.residual import EPOCHS, STEPS, Residual, fold, psi, start
 from bict.transforms.ridge import Ridge
 from bict.transforms.rung import Pairs, require_at_least
 from bict.transforms.units import Units

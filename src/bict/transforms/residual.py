@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from bict.transforms.precision import Weights, at_precision, with_weights
 from bict.transforms.units import Units
 
-Weights = dict[str, Tensor]
-NAMES = ("weight", "bias", "hidden_weight", "hidden_bias", "out_weight")
+AFFINE = ("weight", "bias")
+NAMES = (*AFFINE, "hidden_weight", "hidden_bias", "out_weight")
 EPOCHS, STEPS = 8, 300
 
 
@@ -31,6 +32,10 @@ class Residual:
         with torch.inference_mode():
             rows = torch.tensor(np.ascontiguousarray(old, np.float32), device=device_of(self.weights_))
             return np.asarray(psi(rows, self.weights_).cpu().numpy(), np.float32)
+
+    def at(self, precision: torch.dtype) -> Self:
+        """The same map with the hidden layer in another precision."""
+        return with_weights(self, {**at_precision(self.weights_, precision), **{n: self.weights_[n] for n in AFFINE}})
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The five weight arrays."""
@@ -55,10 +60,11 @@ def device_of(weights: Weights) -> torch.device:
 
 def psi(old: Tensor, weights: Weights, *, keep: Tensor | None = None) -> Tensor:
     """X W + b + gelu(x W1 + b1) W2 for old `(rows, old_dim)`; `keep` `(rows, hidden)` multiplies the hidden units."""
-    hidden = functional.gelu(old @ weights["hidden_weight"] + weights["hidden_bias"])
+    hidden_weight = weights["hidden_weight"]
+    hidden = functional.gelu(old.to(hidden_weight.dtype) @ hidden_weight + weights["hidden_bias"])
     if keep is not None:
         hidden = hidden * keep
-    return old @ weights["weight"] + weights["bias"] + hidden @ weights["out_weight"]
+    return old @ weights["weight"] + weights["bias"] + (hidden @ weights["out_weight"]).to(old.dtype)
 
 
 def start(

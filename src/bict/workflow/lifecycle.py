@@ -7,10 +7,11 @@ from pathlib import Path
 
 from bict import gallery as rooms
 from bict.engine import open_engine
-from bict.errors import GalleryError
+from bict.errors import GalleryError, SettingsError
 from bict.gallery import Finalized, Gallery, StageReport, UpgradePlan, UpgradeStatus, VerifyReport, working
 from bict.gallery.finalizing import bytes_of, kept_columns
 from bict.progress import Progress, silent
+from bict.transforms.precision import FULL
 from bict.workflow.upgrade import Confirm, agreed, load_transforms
 
 
@@ -24,17 +25,36 @@ class Step:
     next: str
 
 
-def plan(gallery: str, transforms: list[Path]) -> UpgradePlan:
-    """Say what an upgrade would write where, how long it takes and what stands against it; nothing is written.
+def plan(
+    gallery: str,
+    transforms: list[Path],
+    *,
+    precision: str = FULL,
+    rows: float | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> UpgradePlan:
+    """Say what an upgrade would write where, how long it takes and what stands against it; nothing is written to it.
+
+    With --rows or --workers it forecasts an upgrade of another size: it stages, verifies and indexes random vectors
+    beside the gallery, in the same store, for about half a minute, and removes them.
 
     Args:
         gallery: address of the gallery.
         transforms: directories of transforms.
+        precision: of networks such as mlp: float32, bfloat16 or float16; shows what it gains and costs.
+        rows: forecast an upgrade of so many rows, as 1e9.
+        workers: forecast one by so many workers of --engine ray, each with one CPU (default: this process).
+        progress: called with trials done, of two.
 
     Raises:
-        BictError: the gallery or a transform cannot be read.
+        BictError: the gallery or a transform cannot be read, or a trial failed.
     """
-    return rooms.plan(Gallery.open(gallery), load_transforms(transforms))
+    if rows is not None and not (rows >= 1 and float(rows).is_integer()):
+        raise SettingsError(f"--rows {rows}: expected a whole number from 1 on")
+    whole = None if rows is None else int(rows)
+    loaded = load_transforms(transforms, precision)
+    return rooms.plan(Gallery.open(gallery), loaded, rows=whole, workers=workers, progress=progress)
 
 
 def run(
@@ -42,6 +62,7 @@ def run(
     transforms: list[Path],
     *,
     expect: str | None = None,
+    precision: str = FULL,
     engine: str = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -53,6 +74,7 @@ def run(
         gallery: address of the gallery.
         transforms: directories of transforms.
         expect: beginning of the digest that the plan showed for the first transform; another transform is refused.
+        precision: of networks such as mlp: float32, bfloat16, float16; bict upgrade plan says what it gains and costs.
         engine: where vectors are transformed: local, in this process, or ray (pip install 'bict[ray]').
         address: of the Ray cluster, as `auto` or `ray-head:6379`; without one, a Ray is started on this machine.
         workers: processes of Ray at the same time; one per CPU of the cluster where not given.
@@ -61,7 +83,7 @@ def run(
     Raises:
         BictError: the gallery or a transform cannot be used.
     """
-    opened, loaded = Gallery.open(gallery), load_transforms(transforms)
+    opened, loaded = Gallery.open(gallery), load_transforms(transforms, precision)
     if expect and not loaded[0].digest.startswith(expect):
         raise GalleryError(
             f"transform {loaded[0].digest[:12]} is not the planned one, {expect}: plan again, or restore the transform"
@@ -83,13 +105,20 @@ def status(gallery: str) -> UpgradeStatus:
 
 
 def verify(
-    gallery: str, transforms: list[Path], *, sample: int = 256, seed: int = 0, progress: Progress = silent
+    gallery: str,
+    transforms: list[Path],
+    *,
+    precision: str = FULL,
+    sample: int = 256,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> VerifyReport:
     """Check the staged vectors: complete, finite, as recorded, as recomputed; only then may they go live.
 
     Args:
         gallery: address of the gallery.
         transforms: the ones that were staged.
+        precision: the one that they were staged in.
         sample: rows to recompute.
         seed: chooses them.
         progress: called with rows done and rows in all.
@@ -97,7 +126,7 @@ def verify(
     Raises:
         BictError: nothing was staged by these transforms.
     """
-    opened, loaded = Gallery.open(gallery), load_transforms(transforms)
+    opened, loaded = Gallery.open(gallery), load_transforms(transforms, precision)
     with working(opened, loaded, "upgrade verify"):
         return rooms.verify(opened, loaded, sample=sample, seed=seed, progress=progress)
 

@@ -12,6 +12,7 @@ from bict.gallery import plan as plan_upgrade
 from bict.gallery import upgrade as upgrade_gallery
 from bict.progress import Progress, silent
 from bict.transforms import Transform
+from bict.transforms.precision import FULL
 
 Confirm = Callable[[str], bool]
 
@@ -26,6 +27,7 @@ def upgrade(
     transforms: list[Path],
     *,
     yes: bool = False,
+    precision: str = FULL,
     engine: str = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -42,6 +44,7 @@ def upgrade(
         gallery: address of the gallery.
         transforms: directories of transforms; several where rows were written in several spaces.
         yes: do not ask before the upgrade begins.
+        precision: of networks such as mlp: float32, bfloat16, float16; bict upgrade plan says what it gains and costs.
         engine: where vectors are transformed: local, in this process, or ray (pip install 'bict[ray]').
         address: of the Ray cluster, as `auto` or `ray-head:6379`; without one, a Ray is started on this machine.
         workers: processes of Ray at the same time; one per CPU of the cluster where not given.
@@ -51,7 +54,7 @@ def upgrade(
     Raises:
         BictError: the gallery or a transform cannot be used, or a check failed; the old vectors stay live.
     """
-    opened, loaded = Gallery.open(gallery), load_transforms(transforms)
+    opened, loaded = Gallery.open(gallery), load_transforms(transforms, precision)
     if not yes and confirm is not agreed:
         planned = plan_upgrade(opened, loaded)
         if planned.problems:
@@ -62,10 +65,10 @@ def upgrade(
         return upgrade_gallery(opened, loaded, engine=chosen, progress=progress)
 
 
-def load_transforms(transforms: list[Path]) -> list[Transform]:
-    """Transforms from their directories; a single path counts as a list of one."""
+def load_transforms(transforms: list[Path], precision: str = FULL) -> list[Transform]:
+    """Transforms from their directories, in a precision; a single path counts as a list of one."""
     paths = [transforms] if isinstance(transforms, str | Path) else transforms
-    return [Transform.load(path) for path in paths]
+    return [Transform.load(path).at(precision) for path in paths]
 
 
 def summary(planned: UpgradePlan) -> str:

@@ -130,6 +130,17 @@ def test_an_item_that_kills_every_worker_is_named_and_the_begun_ones_are_finishe
     assert set(ray.asked) - {3} == {item for item, _ in found}
 
 
+def test_idle_workers_that_died_with_their_machine_are_not_counted_against_an_item():
+    ray = Ray(abs)
+    crew = Crew(ray, ray.hire, 4)
+    list(crew.spread(range(40)))
+    gone = set(crew.idle)
+    assert len(gone) == 4
+    ask = ray.ask
+    ray.ask = lambda actor, item: Reference(RayError("its machine is gone")) if actor in gone else ask(actor, item)
+    assert list(crew.spread([7])) == [(7, 7)]
+
+
 def test_a_refusal_comes_out_as_it_is_after_what_was_begun_and_nothing_begins_after_it():
     def function(item):
         if item == 0:

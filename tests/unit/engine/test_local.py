@@ -6,7 +6,7 @@ from bict.engine import overlap
 
 
 def test_results_come_in_order_with_their_items():
-    assert list(overlap(lambda number: number * number, range(20), ahead=3)) == [(n, n * n) for n in range(20)]
+    assert list(overlap(lambda number: number * number, range(20), threads=3)) == [(n, n * n) for n in range(20)]
 
 
 def test_nothing_gives_nothing():
@@ -28,7 +28,7 @@ def test_items_are_drawn_in_the_callers_thread_and_no_further_ahead_than_asked()
             drawn.append((number, threading.current_thread()))
             yield number
 
-    for number, _ in overlap(str, items(), ahead=2):
+    for number, _ in overlap(str, items(), threads=2):
         assert len(drawn) <= number + 3
     assert {thread for _, thread in drawn} == {threading.current_thread()}
 
@@ -49,7 +49,7 @@ def test_an_error_takes_the_place_of_its_result_and_nothing_runs_after():
 
 
 def test_a_caller_that_stops_early_leaves_no_thread():
-    results = overlap(str, range(10), ahead=4)
+    results = overlap(str, range(10), threads=4)
     next(results)
     results.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("overlap")]

@@ -6,6 +6,7 @@ import pytest
 from bict.errors import GalleryError, PrivacyError
 from bict.gallery import Gallery, stage, within_boundary
 from bict.gallery.carrying import Route
+from bict.gallery.pace import Pace
 from bict.gallery.privacy import note_elsewhere
 from bict.gallery.stores import Unit
 from bict.gallery.unit_work import UnitWork
@@ -17,7 +18,7 @@ def work(gallery, linear):
     with pytest.raises(KeyboardInterrupt):
         stage(gallery, linear(), progress=_interrupt)
     column, source = gallery.metadata.columns["v2"], gallery.metadata.columns["v1"]
-    return UnitWork(gallery, (Route(source, linear()),), column, lambda _: None)
+    return UnitWork(gallery, (Route(source, linear()),), column, lambda _: None, Pace())
 
 
 def _interrupt(done, total):
@@ -49,7 +50,7 @@ def test_elsewhere_it_gives_the_same_entry_and_says_what_was_opened(work, galler
 def test_elsewhere_it_stays_within_a_boundary_that_counts_here(work, gallery, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"x")
     spy = Route(work.routes[0].source, type(work.routes[0].transform)(before=opening(tmp_path / "photo.jpg")))
-    kind, arguments = UnitWork(gallery, (spy,), work.column, work.progress).__reduce__()
+    kind, arguments = UnitWork(gallery, (spy,), work.column, work.progress, Pace()).__reduce__()
     staged = kind(*arguments)(gallery.store.units("v2")[0])
     assert staged.refused == (f"file {tmp_path.resolve()}/photo.jpg",)
     with within_boundary(tmp_path) as log:

@@ -197,6 +197,14 @@ class Store(Protocol):
         """Bytes that a further column of this width takes, and bytes free where it would lie, None if not known."""
         ...
 
+    def spare(self) -> str:
+        """An address beside this one where nothing is, for a trial; refused where the place admits one gallery only."""
+        ...
+
+    def destroy(self) -> None:
+        """Remove the table, all rows and all notes; meant for what was created at a `spare` address."""
+        ...
+
     def locked(self, owner: str) -> AbstractContextManager[None]:
         """Hold the gallery for one upgrade at a time; refused with the holder's name, unless its process is dead."""
         ...

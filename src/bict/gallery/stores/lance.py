@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
@@ -52,6 +53,7 @@ from bict.gallery.stores.lance_search import (
 )
 from bict.gallery.stores.lance_tables import (
     UNREADABLE,
+    WORK,
     absolute,
     changing,
     not_opened,
@@ -84,7 +86,7 @@ class LanceStore:
         self._folder, table = parse_address(address)
         self.place = f"{absolute(self._folder.uri)}?{urlencode({'table': table})}"
         self._path = self._folder / f"{table}.lance"
-        self._work = self._folder / "upgrades" / table
+        self._work = self._folder / WORK / table
         self._data = self._refresh()
         self._read = self._data.schema_metadata.get(METADATA_KEY)
 
@@ -101,13 +103,15 @@ class LanceStore:
             raise GalleryError(f"nothing to store in {address}: expected at least one row")
         first = first.replace_schema_metadata({METADATA_KEY: metadata})
         path = folder / f"{table}.lance"
-        try:
-            with changing(address), reader_of(first, stream) as reader:
-                lance.write_dataset(reader, path.uri, max_rows_per_file=unit_rows)
-        except BaseException:
-            with suppress(GalleryError):
-                path.remove_all()
-            raise
+        with (folder / WORK / table).locked("create", address):
+            refuse_occupied(folder, address)  # by another process, while the first rows were made
+            try:
+                with changing(address), reader_of(first, stream) as reader:
+                    lance.write_dataset(reader, path.uri, max_rows_per_file=unit_rows)
+            except BaseException:
+                with suppress(GalleryError):
+                    path.remove_all()
+                raise
         return cls(address)
 
     @classmethod
@@ -277,7 +281,7 @@ class LanceStore:
                 if is_vector(other.type) and not other.nullable:
                     self._refresh().alter_columns({"path": other.name, "nullable": True})  # type: ignore[dict-item]
         self._refresh()
-        sweep(self._refresh(), listed_files(self._work))
+        self._sweep()
 
     def stage_unit(self, unit: Unit, column: str, vectors: Iterable[pa.FixedSizeListArray]) -> str:
         """Write one data file and sync it to disk; the receipt is its name."""
@@ -328,7 +332,10 @@ class LanceStore:
             while column in self.schema().names and not self._dropped(column, kept):
                 pass
         (self._work / column).remove_all()
-        sweep(self._refresh(), listed_files(self._work))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        sweep(self._path / "data", lambda: listed_files(self._work), self._refresh)
 
     def _dropped(self, column: str, kept: Sequence[str] | None) -> bool:
         """Whether the column went without a row in between; otherwise it is back, to be looked at again."""
@@ -379,7 +386,7 @@ class LanceStore:
         for column in self._work.folders():  # what was staged for fragments as they are no more
             keys = {unit.key for unit in self.units(column)}
             remove_unused(self._refresh(), stale_files(self.ledger(column), keys))
-        sweep(self._refresh(), listed_files(self._work))
+        self._sweep()
         for name in indexes_of(self._refresh()):
             self.build_index(*measured_by(name))
         with changing(self.address):
@@ -392,6 +399,14 @@ class LanceStore:
     def bytes_needed(self, dim: int) -> tuple[int, int | None]:
         """Four bytes a number, and what the disk has free."""
         return 4 * dim * self.count(), self._folder.free_bytes()
+
+    def spare(self) -> str:
+        """A folder among the notes of this gallery."""
+        return (self._folder / WORK / f"trial-{uuid.uuid4().hex}").uri
+
+    def destroy(self) -> None:
+        """Remove the folder with all that is below."""
+        self._folder.remove_all()
 
     def locked(self, owner: str) -> AbstractContextManager[None]:
         """A lock on a file, or a lease where no file can be locked."""

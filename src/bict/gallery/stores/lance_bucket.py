@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry, parse_entries
-from bict.gallery.lock import beating, lease_is_over, refuse_second, this_process
+from bict.gallery.lock import beating, lease_is_over, refuse_second, require_held, this_process
 from bict.gallery.stores.base import Reach, first_line
 
 if TYPE_CHECKING:
@@ -52,15 +52,16 @@ def _failing(uri: str) -> Iterator[None]:
         raise refused(uri, error) from error
 
 
-def lacks_credentials(error: BaseException) -> bool:
+def lacks_credentials(uri: str, error: BaseException) -> bool:
     """Whether an object storage, or what should find its credentials, refused for want of good ones."""
-    return any(sign in str(error).lower() for sign in SIGNS)
+    place = uri.partition("://")[2].partition("?")[0]
+    return bool(place) and any(sign in str(error).replace(place, "").lower() for sign in SIGNS)
 
 
 def refused(uri: str, error: BaseException) -> GalleryError:
     """The refusal of an object storage; where credentials are missing, how they are given."""
     text = first_line(error)
-    if lacks_credentials(error):
+    if lacks_credentials(uri, error):
         return GalleryError(
             f"{uri} cannot be used, found no credentials that it takes: set AWS_ACCESS_KEY_ID and "
             f"AWS_SECRET_ACCESS_KEY, or a profile or role, on every machine ({text})"
@@ -144,8 +145,8 @@ class BucketFolder:
     def locked(self, doing: str, address: str) -> Iterator[None]:
         """Hold a lease, which ends 90 s after its holder fell silent.
 
-        Two that begin within the same moment may both hold it. They would do the same work twice: vectors depend on the
-        transform alone, and Lance lets no commit replace another.
+        Two that begin within the same moment may both hold it until one of them writes: what lost its lease is refused
+        to (`require_held`).
 
         Raises:
             GalleryError: another process holds it.
@@ -158,7 +159,7 @@ class BucketFolder:
         if not lease.is_own():
             raise refuse_second(address, lease.read().get("owner", ""))
         try:
-            with beating(lease.renew, BEAT_SECONDS):
+            with beating(self.uri, lease.is_own, lease.renew, BEAT_SECONDS):
                 yield
         finally:
             with suppress(GalleryError):  # it ends by itself
@@ -205,8 +206,9 @@ class BucketLedger:
         return found
 
     def record(self, entry: Entry) -> None:
-        """Put the newest object once more, with one entry more."""
+        """Put the newest object once more, with one entry more; refused to a process that lost its lease."""
         if not self._name or len(self._lines) >= SEGMENT:
             self._name, self._lines = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.jsonl", []
+        require_held(self.folder.uri)
         self._lines.append(entry.model_dump_json() + "\n")
         self.folder.write(self._name, "".join(self._lines).encode())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,12 +162,16 @@ def stamp(files: Iterable[DataFile], deletions: int) -> str:
     return hashlib.sha256(json.dumps([paths, deletions]).encode()).hexdigest()[:16]
 
 
-def sweep(data: lance.LanceDataset, listed: set[str]) -> None:
-    """Delete staged files that a kill left behind: neither in this version nor in a ledger.
+def sweep(folder: Folder, listed: Callable[[], set[str]], newest: Callable[[], lance.LanceDataset]) -> None:
+    """Delete staged files that a kill left behind: neither in a ledger nor, looked at after it, in the newest version.
 
-    A file that another process is about to list may go too; its unit is then staged again.
+    A file that another process is about to list may go too; its unit is then staged again. Nothing is deleted where a
+    ledger cannot be read.
     """
-    remove_unused(data, folder_of(data).files(STAGED) - listed)
+    found = folder.files(STAGED)
+    with suppress(GalleryError):
+        found -= listed()
+        remove_unused(newest(), found)
 
 
 def may_hold(fragment: LanceFragment, condition: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Set as AbstractSet
 
-from bict.errors import GalleryError
 from bict.gallery.ledger import Ledger
 from bict.gallery.stores.lance_folder import Folder
 
@@ -13,7 +12,11 @@ ERASED = "erased.json"
 
 
 def listed_files(work: Folder) -> set[str]:
-    """Names of the staged files that a ledger lists, as far as it can be read."""
+    """Names of the staged files that a ledger lists.
+
+    Raises:
+        GalleryError: a ledger cannot be read.
+    """
     found: set[str] = set()
     for column in work.folders():
         found |= stale_files((work / column).ledger(), frozenset())
@@ -21,11 +24,12 @@ def listed_files(work: Folder) -> set[str]:
 
 
 def stale_files(ledger: Ledger, keys: AbstractSet[str]) -> set[str]:
-    """Names of the files that a ledger lists for units other than these."""
-    try:
-        return {entry.receipt for entry in ledger.entries().values() if entry.unit not in keys}
-    except GalleryError:
-        return set()
+    """Names of the files that a ledger lists for units other than these.
+
+    Raises:
+        GalleryError: the ledger cannot be read.
+    """
+    return {entry.receipt for entry in ledger.entries().values() if entry.unit not in keys}
 
 
 def read_stamps(work: Folder) -> set[str]:

@@ -14,7 +14,8 @@ from bict.gallery.stores.base import BATCH_ROWS, check_vector_columns, first_lin
 from bict.gallery.stores.lance_bucket import BucketFolder, lacks_credentials, refused
 from bict.gallery.stores.lance_folder import Folder, LocalFolder
 
-DEFAULT_TABLE = "vectors"
+DEFAULT_TABLE, WORK = "vectors", "upgrades"
+ODD = ("#", "%", "//", "..", "\\")
 UNREADABLE = (OSError, RuntimeError, pa.ArrowInvalid)
 """What reading a file fails with that another process has just removed."""
 
@@ -30,6 +31,8 @@ def parse_address(address: str) -> tuple[Folder, str]:
     table = parse_qs(options).get("table", [DEFAULT_TABLE])[-1]
     if not folder or not table or Path(table).name != table:
         raise GalleryError(f"{address} names no table: expected FOLDER or FOLDER?table=NAME")
+    if "://" in folder and (odd := [sign for sign in ODD if sign in folder.partition("://")[2]]):
+        raise GalleryError(f"{address} holds {odd[0]}, which storages and URLs read differently: name another prefix")
     return folder_at(folder), table
 
 
@@ -39,13 +42,13 @@ def absolute(uri: str) -> str:
 
 
 def refuse_occupied(folder: Folder, address: str) -> None:
-    """Refuse to make a gallery where something is.
+    """Refuse to make a gallery where something is, besides the locks of those who tried.
 
     Raises:
         GalleryError: it is a file, or a folder that is not empty.
     """
     is_file = "://" not in folder.uri and Path(folder.uri).is_file()
-    if is_file or folder.folders() or folder.files():
+    if is_file or folder.folders() - {WORK} or folder.files():
         raise GalleryError(f"{address} exists and is not an empty folder: name a new one, or remove it first")
 
 
@@ -65,7 +68,7 @@ def require_table(folder: Folder, name: str, address: str) -> None:
 
 def not_opened(address: str, error: BaseException) -> GalleryError:
     """The refusal of a table that Lance cannot open."""
-    if lacks_credentials(error):
+    if lacks_credentials(address, error):
         return refused(address, error)
     return GalleryError(f"{address} is not a gallery: {first_line(error)}")
 
@@ -113,7 +116,7 @@ def changing(address: str, passed: type[BaseException] | tuple[()] = ()) -> Iter
     except passed:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # every refused Lance commit is one of these
-        if lacks_credentials(error):
+        if lacks_credentials(address, error):
             raise refused(address, error) from error
         raise GalleryError(f"{address} could not be changed, run again: {first_line(error)}") from error
 
@@ -124,6 +127,6 @@ def reading(address: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        if lacks_credentials(error):
+        if lacks_credentials(address, error):
             raise refused(address, error) from error
         raise RowsChanged(f"{address} was changed or cannot be read, run again: {first_line(error)}") from error

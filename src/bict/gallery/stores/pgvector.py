@@ -16,7 +16,7 @@ from bict.gallery.ledger import Entry
 from bict.gallery.lock import refuse_second, this_process
 from bict.gallery.stores import pgvector_search
 from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit, only_vectors
-from bict.gallery.stores.pgvector_link import Link, compose, driver, parse, run, verbatim
+from bict.gallery.stores.pgvector_link import Link, beside, compose, driver, parse, run, verbatim
 from bict.gallery.stores.pgvector_notes import Notes
 from bict.gallery.stores.pgvector_staging import UNIT_ROWS, Staging
 from bict.gallery.stores.pgvector_table import Table, missing
@@ -116,6 +116,17 @@ class PgvectorStore:
         self.id_column = key[0][0] if key else self.id_column
         self._notes.document()
         self._table.remembered = self._notes.remembered()
+
+    def spare(self) -> str:
+        """A table of the same schema."""
+        return beside(self.place, self._link.relation[0])
+
+    def destroy(self) -> None:
+        """Drop the table, and forget it, in one transaction."""
+        with self._link.transaction("dropping the table") as connection:
+            run(connection, compose("DROP TABLE {t}", t=self._link.relation))
+            self._notes.forget(connection)
+        self._link.close()
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""

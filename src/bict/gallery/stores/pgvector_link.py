@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Union
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from bict.errors import GalleryError, MissingExtra
 from bict.gallery.stores.base import Reach, first_line
@@ -93,6 +94,13 @@ def parse(address: str) -> Place:
         _address(user + password, found["place"], [(key, value) for key, value in options if unquote(key) != "table"]),
         tuple(unquote(secret) for secret in secrets if secret),
     )
+
+
+def beside(address: str, schema: str) -> str:
+    """The address of a table of the same database that nobody has."""
+    base, _, options = address.partition("?")
+    kept = [option for option in options.split("&") if option and unquote(option.partition("=")[0]) != "table"]
+    return f"{base}?{'&'.join([*kept, f'table={quote(schema)}.bict_trial_{uuid.uuid4().hex}'])}"
 
 
 def _address(user: str, place: str, options: Sequence[tuple[str, str]]) -> str:

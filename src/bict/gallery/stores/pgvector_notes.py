@@ -104,7 +104,7 @@ class Notes:
 
     def note_new(self, connection: Connection[Any], text: str, unit_rows: int, schema: pa.Schema) -> None:
         """The first notes about a table that was just made, in the place of any about an earlier one."""
-        self._forget(connection, UNITS, LEDGER, GALLERIES)
+        self.forget(connection)
         arrow = base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
         run(
             connection,
@@ -116,6 +116,10 @@ class Notes:
             ),
             [self.gallery, text, unit_rows, arrow, *self.link.relation],
         )
+
+    def forget(self, connection: Connection[Any]) -> None:
+        """Remove everything that is noted about this gallery."""
+        self._forget(connection, UNITS, LEDGER, GALLERIES)
 
     def _forget(self, connection: Connection[Any], *tables: str) -> None:
         for table in tables:

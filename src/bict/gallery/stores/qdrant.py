@@ -27,7 +27,7 @@ from bict.gallery.stores.base import (
     require_staged,
 )
 from bict.gallery.stores.qdrant_collection import ID_COLUMN, Collection
-from bict.gallery.stores.qdrant_link import Link, Place, connect, parse
+from bict.gallery.stores.qdrant_link import Link, Place, beside, connect, parse
 from bict.gallery.stores.qdrant_points import ROWS_AT_ONCE, has_vector, plain_id, point_id, refuse_unfit
 from bict.gallery.stores.qdrant_ranges import UNIT_ROWS, Ranges
 from bict.gallery.stores.qdrant_side import CREATING, SCHEMA, Side, SideLedger, leased
@@ -83,8 +83,7 @@ class QdrantStore:
             store._write(first, stream, metadata, unit_rows)
         except BaseException:
             with suppress(GalleryError):
-                store._link.ask("removing it", "delete_collection")
-                store._side.remove()
+                store.destroy()
             raise
         return store
 
@@ -125,6 +124,17 @@ class QdrantStore:
         store._points.named()
         store.read_metadata()
         return store
+
+    def spare(self) -> str:
+        """A collection of the same server."""
+        if self._place.folder:
+            raise GalleryError(f"{self.address} admits one process and has no room for a trial: move it to a server")
+        return beside(self.address)
+
+    def destroy(self) -> None:
+        """Remove the collection and its notes."""
+        self._link.ask("removing it", "delete_collection")
+        self._side.remove()
 
     def reach(self) -> Reach:
         """The server, or the folder."""

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shutil
 import sqlite3
+import uuid
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from bict.errors import BictError, GalleryError, MissingExtra
 from bict.gallery.stores.base import first_line
@@ -77,6 +78,11 @@ def parse(address: str) -> Place:
             raise GalleryError(f"{address} names no folder: {EXPECTED}")
         return Place(address, names[0], folder=folder)
     return Place(address, names[0], host, port, options.get("https", ["0"])[-1] not in ("0", "", "false"))
+
+
+def beside(address: str) -> str:
+    """The address of a collection on the same server that nobody has."""
+    return urlunsplit(urlsplit(address)._replace(path=f"/bict-trial-{uuid.uuid4().hex}"))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bict.errors import GalleryError
 from bict.gallery.ledger import Entry
-from bict.gallery.lock import Owner, beating, lease_is_over, refuse_second, this_process
+from bict.gallery.lock import Owner, beating, lease_is_over, refuse_second, require_held, this_process
 from bict.gallery.stores.qdrant_link import Link
 from bict.gallery.stores.qdrant_points import NAMESPACE, PointId
 
@@ -196,6 +196,7 @@ class SideLedger:
 
     def record(self, entry: Entry) -> None:
         """One note, written when this returns; none of a unit that was joined to another since: it is staged again."""
+        require_held(self.address)
         name = entry_of(self.column, entry.unit)
         if self._is_current(entry):
             self.side.write(name, {"ledger": self.column, "entry": entry.model_dump()})
@@ -211,15 +212,19 @@ class SideLedger:
 def leased(side: Side, doing: str, address: str) -> Iterator[None]:
     """Hold the lease of a collection, renewed by a thread until this ends.
 
-    Two holders, should a process sleep through its lease, would do the same work twice: vectors depend on the transform
-    alone, and metadata is not replaced over the head of another writer.
+    A process that slept through its lease is refused when it next writes to a ledger.
 
     Raises:
         GalleryError: another process holds it, and it is neither dead nor silent for a minute.
     """
     token = _take_lease(side, this_process(doing), address)
     try:
-        with beating(lambda: side.swap(LEASE, token, {"beat": time.time()}), BEAT_SECONDS):
+        with beating(
+            address,
+            lambda: (side.read(LEASE) or {}).get("token") == token,
+            lambda: side.swap(LEASE, token, {"beat": time.time()}),
+            BEAT_SECONDS,
+        ):
             yield
     finally:
         with suppress(GalleryError):  # it ends by itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 
 import pytest
 
@@ -77,3 +78,29 @@ def test_a_storage_that_does_not_answer_and_a_place_without_a_gallery_are_named(
     lance_bucket.storage.cache_clear()
     with pytest.raises(GalleryError, match=f"^{bucket} cannot be used: .*onnect"):
         Gallery.open(bucket)
+
+
+def test_a_holder_that_slept_through_its_lease_writes_nothing_more(bucket):
+    folder = BucketFolder(bucket)
+    ledger = (folder / "v2").ledger()
+    with folder.locked("upgrade", bucket):
+        ledger.record(entry("u1"))
+        held, taken = json.loads(folder.read("lease.json")), {"token": uuid.uuid4().hex}
+        folder.write("lease.json", json.dumps(held | taken).encode())
+        with pytest.raises(GalleryError, match="taken over by another process while this one was silent"):
+            ledger.record(entry("u2"))
+    assert set((folder / "v2").ledger().entries()) == {"u1"}
+    assert json.loads(folder.read("lease.json")).items() >= taken.items()
+
+
+@pytest.mark.parametrize("prefix", ["a#1", "a%20b", "a//b", "../b"])
+def test_a_prefix_that_urls_read_differently_is_refused(prefix):
+    with pytest.raises(GalleryError, match="which storages and URLs read differently"):
+        Gallery.open(f"s3://bucket/{prefix}")
+
+
+def test_a_path_that_speaks_of_credentials_is_no_refusal_of_them():
+    told = OSError("/data/credentials/gallery: not found")
+    assert not lance_bucket.lacks_credentials("/data/credentials/gallery", told)
+    assert not lance_bucket.lacks_credentials("s3://credentials/g", OSError("credentials/g: not found"))
+    assert lance_bucket.lacks_credentials("s3://b/g", OSError("no Credential found"))

@@ -1,0 +1,88 @@
+"""A Lance gallery in a folder: what can come in between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bict.errors import GalleryError
+from bict.gallery import Gallery, stage, switch, verify
+from bict.gallery.metadata import METADATA_KEY
+
+
+def staged_files(gallery):
+    return {path.name for path in (gallery.store.reach().paths[0]).rglob("bict-staged-*")}
+
+
+def interrupted(gallery, transform):
+    """A staging that was cut off after its first unit."""
+    told = []
+
+    def stop(done, _total):
+        told.append(done)
+        if done > 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage(gallery, transform, progress=stop)
+
+
+def test_nothing_staged_is_swept_away_while_a_ledger_cannot_be_read(gallery, linear, monkeypatch):
+    interrupted(gallery, linear())
+    before = staged_files(gallery)
+    assert before
+
+    def fails(_self):
+        raise GalleryError("no answer")
+
+    ledger = type(gallery.store.ledger("v2"))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "entries", fails)
+        gallery.store.begin_stage("v2", 6, "cosine")
+    assert staged_files(gallery) == before
+    assert stage(gallery, linear()).units_skipped == 1
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_a_second_creation_of_the_same_gallery_leaves_the_first_alone(tmp_path, embeddings, first):
+    def late():
+        if first:
+            yield embeddings(first), None
+        Gallery.create(tmp_path / "g", embeddings(7, start=100))
+        yield embeddings(5, start=5), None
+
+    with pytest.raises(GalleryError, match="exists and is not an empty folder"):
+        Gallery.create(tmp_path / "g", late())
+    if not first:
+        assert len(Gallery.open(tmp_path / "g")) == 7
+
+
+def test_a_creation_that_failed_can_be_given_again(tmp_path, embeddings):
+    def cut_off():
+        yield embeddings(5), None
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Gallery.create(tmp_path / "g", cut_off())
+    Gallery.create(tmp_path / "g", embeddings(5))
+    assert len(Gallery.open(tmp_path / "g")) == 5
+
+
+def test_a_switch_that_comes_between_a_deletions_steps_stays(gallery, linear, monkeypatch):
+    stage(gallery, linear())
+    assert verify(gallery, linear()).passed
+    other, commit = Gallery.open(gallery.address), type(gallery.store)._merge_commit
+
+    def late(self, data, fragments):
+        if other.active_column == "v1":
+            switch(other)
+        commit(self, data, fragments)
+
+    monkeypatch.setattr(type(gallery.store), "_merge_commit", late)
+    gallery.store.delete(pa.array(["image-3"]))
+    assert gallery.active_column == "v2"
+    assert METADATA_KEY in gallery.store._data.schema_metadata
+    assert len(gallery) == 24
+    found = next(iter(gallery.store.scan(["v2"], 24)))["v2"]
+    assert np.isfinite(found.flatten().to_numpy()).all()
