@@ -1,10 +1,14 @@
 """Exact search in bounded memory: the rank of every relevant gallery row, and the nearest rows.
 
-Each (query, gallery row) pair becomes one 64-bit integer: the similarity, most similar first, in the upper 32 bits,
-then the gallery row, then one bit that says whether the row is relevant. Sorting these integers sorts by similarity,
-breaks ties by gallery row, and leaves the relevant positions to be read off.
+Queries are ranked block by block. For the nearest rows each (query, gallery row) pair becomes one 64-bit integer that
+sorts as the pair ranks; for the ranks of the relevant rows a similarity is enough, for they are counted, not sorted.
 
 Rows whose similarity is equal in float32 are ties, and the lower gallery row ranks first.
+
+The gallery's vectors are read once for each block, some MiB at a time, and never copied as a whole: a `numpy.memmap` of
+float32 stays one in `Embeddings`, and may be larger than the memory. What comes on top is bounded by `memory_mb`,
+whatever the gallery's size: each query of a block takes 4 bytes for every gallery row (8 for the nearest rows), and
+one query has to fit. Ids, labels and what is returned are not counted.
 """
 
 from __future__ import annotations
@@ -18,15 +22,20 @@ from numpy.typing import NDArray
 
 from bict.embeddings import Embeddings
 from bict.errors import SettingsError, VectorError
+from bict.evaluation.counting import ROW_BYTES, from_keys, ranks_among, sort_keys
 from bict.evaluation.similarity import Similarity
 from bict.spaces import compare
 
 Int = NDArray[np.int64]
 
 LAST = np.iinfo(np.int64).max - 1
-"""Key of a row that is not ranked: behind every similarity, and not relevant."""
+"""Key of a row that is not ranked: behind every similarity."""
 TILE = 2**18
 """Numbers in a working array: a block is scored in tiles of so many pairs, so that temporaries stay small."""
+QUERIES = 2**10
+"""Queries in a block at most: more make a product no faster."""
+NAMES = 2**14
+"""Ids or labels looked up at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,30 +78,30 @@ class Listed:
         """The largest number of relevant rows of a query."""
         return int(np.diff(self.offsets).max(initial=0))
 
-    def block(self, queries: slice, tile: slice) -> NDArray[np.bool_]:
-        """`(queries, tile)`: whether a gallery row of the tile is relevant."""
-        inside = slice(self.offsets[queries.start], self.offsets[queries.stop])
-        rows, counts = self.rows[inside], np.diff(self.offsets[queries.start : queries.stop + 1])
-        owners = np.repeat(np.arange(len(counts)), counts)
-        here = (tile.start <= rows) & (rows < tile.stop)
-        found = np.zeros((len(counts), tile.stop - tile.start), np.bool_)
-        found[owners[here], rows[here] - tile.start] = True
-        return found
+    def rows_of(self, query: int) -> Int:
+        """`(relevant,)` gallery rows of a query, ascending."""
+        return np.unique(self.rows[self.offsets[query] : self.offsets[query + 1]])
 
 
 @dataclass(frozen=True, eq=False)
 class _Labelled:
-    """Relevance by an equal label."""
+    """Relevance by an equal label: its number for each query, and for each gallery row, -1 where no query has it."""
 
     wanted: Int
-    classes: Int
+    classes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, query: Embeddings, gallery: Embeddings) -> _Labelled:
+        query_labels, gallery_labels = _labels(query, gallery)
+        names, wanted = np.unique(query_labels, return_inverse=True)
+        return cls(wanted, _places(gallery_labels, names))
 
     @property
     def most(self) -> int:
-        return int(np.bincount(self.classes).max())
+        return int(np.bincount(self.classes + 1)[1:].max(initial=0))
 
-    def block(self, queries: slice, tile: slice) -> NDArray[np.bool_]:
-        return np.asarray(self.wanted[queries, None] == self.classes[None, tile])
+    def rows_of(self, query: int) -> Int:
+        return np.flatnonzero(self.classes == self.wanted[query])
 
 
 def positive_ranks(
@@ -113,7 +122,8 @@ def positive_ranks(
         gallery: `(gallery, dim)`, the same.
         relevant: the relevant rows of each query, in the place of labels; its own row never counts.
         exclude_self: take the gallery row that has the query's own id out of the query's ranking.
-        memory_mb: bound on the ranked block, in MiB; a working tile of some MiB comes on top.
+        memory_mb: bound on the block and on the work on one of its rows, in MiB; a working tile of some MiB comes on
+            top, and 30 bytes for each gallery row that ties with a relevant one.
 
     Raises:
         SpaceError: the two spaces may not be compared.
@@ -121,17 +131,35 @@ def positive_ranks(
         SettingsError: memory_mb does not hold one query.
     """
     own = own_rows(query, gallery, exclude_self)
-    relevance = relevant or _Labelled(*class_codes(query, gallery))
-    values, counts = [], []
-    for rows in _blocks(query, gallery, relevance.most, memory_mb):
-        keys = _keys(query, gallery, rows, own, relevance)
-        keys.sort(axis=1)
-        keys &= 1
-        hits = np.flatnonzero(keys)
-        values.append(hits % len(gallery) + 1)
-        counts.append(np.bincount(hits // len(gallery), minlength=len(keys)))
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-    return PositiveRanks(np.concatenate(values), offsets, len(gallery))
+    relevance = relevant or _Labelled.of(query, gallery)
+    query_bytes = 4 * len(gallery) + 16 * query.space.dim + 24 * relevance.most
+    fixed_bytes = (4 + 4 + ROW_BYTES) * len(gallery)  # label numbers, a row without the query's own, its ranking
+    ranks: list[Int] = []
+    for rows in _blocks(len(query), query_bytes, fixed_bytes, memory_mb):
+        ranks += _block_ranks(query, gallery, rows, own, relevance)
+    offsets = np.concatenate([[0], np.cumsum([len(found) for found in ranks])])
+    return PositiveRanks(np.concatenate(ranks), offsets, len(gallery))
+
+
+def _block_ranks(
+    query: Embeddings, gallery: Embeddings, rows: slice, own: Int, relevance: Listed | _Labelled
+) -> list[Int]:
+    """The ranks `(relevant,)` of each query in `rows`."""
+    block = np.empty((rows.stop - rows.start, len(gallery)), np.float32)
+    for tile, table in _tables(query, gallery, rows):
+        block[:, tile] = table
+    return [
+        _ranks_without(similarity, relevance.rows_of(number), own[number])
+        for number, similarity in enumerate(block, rows.start)
+    ]
+
+
+def _ranks_without(similarity: NDArray[np.float32], relevant: Int, own: int) -> Int:
+    """Ranks of the relevant rows once the query's own row is taken out, if there is one."""
+    if own < 0:
+        return ranks_among(similarity, relevant)
+    relevant = relevant[relevant != own]
+    return ranks_among(np.delete(similarity, own), relevant - (relevant > own))
 
 
 def nearest(
@@ -146,7 +174,7 @@ def nearest(
         gallery: `(gallery, dim)`.
         k: rows to return for each query.
         exclude_self: never return the gallery row that has the query's own id.
-        memory_mb: bound on the ranked block, in MiB; a working tile of some MiB comes on top.
+        memory_mb: bound on the block, in MiB; a working tile of some MiB comes on top.
 
     Returns:
         Gallery rows `(queries, k)` and their similarities `(queries, k)`.
@@ -160,12 +188,20 @@ def nearest(
     most = len(gallery) - bool((own >= 0).any())
     if not 1 <= k <= most:
         raise SettingsError(f"cannot return k={k} rows of a gallery with {most} to rank: expected 1 <= k <= {most}")
-    found = []
-    for rows in _blocks(query, gallery, k, memory_mb):
-        keys = _keys(query, gallery, rows, own)
-        keys.partition(k - 1, axis=1)
-        found.append(np.sort(keys[:, :k], axis=1))
-    return _decode(np.concatenate(found))
+    query_bytes = 8 * len(gallery) + 16 * query.space.dim + 24 * k
+    blocks = _blocks(len(query), query_bytes, 0, memory_mb)
+    return from_keys(np.concatenate([_nearest_keys(query, gallery, rows, own, k) for rows in blocks]))
+
+
+def _nearest_keys(query: Embeddings, gallery: Embeddings, rows: slice, own: Int, k: int) -> Int:
+    """`(block, k)` sort keys of the queries in `rows`, sorted."""
+    keys = np.empty((rows.stop - rows.start, len(gallery)), np.int64)
+    for tile, table in _tables(query, gallery, rows):
+        keys[:, tile] = sort_keys(table, np.arange(tile.start, tile.stop))
+    inside = np.flatnonzero(own[rows] >= 0)
+    keys[inside, own[rows][inside]] = LAST
+    keys.partition(k - 1, axis=1)
+    return np.sort(keys[:, :k], axis=1)
 
 
 def own_rows(query: Embeddings, gallery: Embeddings, exclude_self: bool) -> Int:
@@ -184,8 +220,10 @@ def own_rows(query: Embeddings, gallery: Embeddings, exclude_self: bool) -> Int:
         if not _one_type(query.ids, gallery.ids):
             found = f"{query.ids.dtype} query ids and {gallery.ids.dtype} gallery ids"
             raise VectorError(f"found {found}, so no query finds its own row: use one type, or exclude_self=False")
-        _, at, rows = np.intersect1d(query.ids, gallery.ids, assume_unique=True, return_indices=True)
-        own[at] = rows
+        order = np.argsort(query.ids)
+        places = _places(gallery.ids, query.ids[order])
+        rows = np.flatnonzero(places >= 0)
+        own[order[places[rows]]] = rows
     return own
 
 
@@ -200,53 +238,43 @@ def class_codes(query: Embeddings, gallery: Embeddings) -> tuple[Int, Int]:
     Raises:
         VectorError: a side without labels.
     """
+    query_labels, gallery_labels = _labels(query, gallery)
+    names, classes = np.unique(gallery_labels, return_inverse=True)
+    return _places(query_labels, names).astype(np.int64), classes
+
+
+def _labels(query: Embeddings, gallery: Embeddings) -> tuple[NDArray[Any], NDArray[Any]]:
     if query.labels is None or gallery.labels is None:
         side = "query" if query.labels is None else "gallery"
         raise VectorError(f"the {side} has no labels: relevance is an equal label, so give both sides labels")
-    names, classes = np.unique(gallery.labels, return_inverse=True)
-    place = np.minimum(np.searchsorted(names, query.labels), len(names) - 1)
-    return np.where(names[place] == query.labels, place, -1), classes
+    return query.labels, gallery.labels
 
 
-def _blocks(query: Embeddings, gallery: Embeddings, kept: int, memory_mb: int) -> Iterator[slice]:
-    """Slices of the queries whose blocks fit the memory, where up to `kept` rows of each query are read off."""
-    row_bytes = 8 * len(gallery) + 16 * query.space.dim + 24 * kept
-    size = memory_mb * 2**20 // row_bytes
+def _places(values: NDArray[Any], names: NDArray[Any]) -> NDArray[np.int32]:
+    """The place of each value among sorted names, -1 where it is none of them."""
+    places = np.empty(len(values), np.int32)
+    for start in range(0, len(values), NAMES):
+        part = values[start : start + NAMES]
+        place = np.minimum(np.searchsorted(names, part), len(names) - 1)
+        places[start : start + NAMES] = np.where(names[place] == part, place, -1)
+    return places
+
+
+def _blocks(queries: int, query_bytes: int, fixed_bytes: int, memory_mb: int) -> Iterator[slice]:
+    """Slices of the queries whose blocks fit the memory."""
+    size = min((memory_mb * 2**20 - fixed_bytes) // query_bytes, QUERIES)
     if size < 1:
-        least = -(-row_bytes // 2**20)
+        least = -(-(query_bytes + fixed_bytes) // 2**20)
         raise SettingsError(f"memory_mb={memory_mb} does not hold one query against the gallery: give at least {least}")
-    for start in range(0, len(query), size):
-        yield slice(start, min(start + size, len(query)))
+    for start in range(0, queries, size):
+        yield slice(start, min(start + size, queries))
 
 
-def _keys(
-    query: Embeddings, gallery: Embeddings, rows: slice, own: Int, relevance: Listed | _Labelled | None = None
-) -> Int:
-    """`(block, gallery)` sort keys of the queries in `rows`, unsorted."""
+def _tables(query: Embeddings, gallery: Embeddings, rows: slice) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Similarities `(block, tile)` of the queries in `rows`, for one tile of the gallery after the other."""
     similarity = Similarity.between(query.space, gallery.space)
     left = similarity.coordinates(query.vectors[rows])
-    keys = np.empty((len(left), len(gallery)), np.int64)
     width = max(1, TILE // max(left.shape))
     for start in range(0, len(gallery), width):
         tile = slice(start, min(start + width, len(gallery)))
-        key = _encode(similarity.table(left, similarity.coordinates(gallery.vectors[tile])))
-        key |= np.arange(tile.start, tile.stop) << 1
-        if relevance is not None:
-            key |= relevance.block(rows, tile)
-        keys[:, tile] = key
-    inside = np.flatnonzero(own[rows] >= 0)
-    keys[inside, own[rows][inside]] = LAST
-    return keys
-
-
-def _encode(similarity: NDArray[np.float32]) -> Int:
-    """Similarities as integers in reversed order, in the upper 32 bits."""
-    bits = (similarity + np.float32(0)).view(np.int32)  # + 0 makes -0 equal to 0
-    return np.where(bits >= 0, ~bits, bits & 0x7FFFFFFF).astype(np.int64) << 32
-
-
-def _decode(keys: Int) -> tuple[Int, NDArray[np.float32]]:
-    """Gallery rows and similarities of sort keys."""
-    order = (keys >> 32).astype(np.int32)
-    bits = np.where(order < 0, ~order, order | np.int32(-(2**31)))
-    return (keys & 0xFFFFFFFF) >> 1, bits.view(np.float32)
+        yield tile, similarity.table(left, similarity.coordinates(gallery.vectors[tile]))

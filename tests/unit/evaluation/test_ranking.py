@@ -231,31 +231,73 @@ def test_memory_bound_changes_nothing(space):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("search", [positive_ranks, lambda q, g, memory_mb: nearest(q, g, 5, memory_mb=memory_mb)])
-def test_memory_stays_under_the_bound(search):
-    # 64 x 100,000 keys are 49 MiB; in blocks of 4 MiB the rest is labels, ids and one tile
+def peak_mib(search):
+    """The most that was allocated at a time, in MiB."""
+    tracemalloc.start()
+    search()
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize(
+    ("search", "whole"), [(positive_ranks, 61), (lambda q, g, memory_mb: nearest(q, g, 5, memory_mb=memory_mb), 122)]
+)
+def test_memory_stays_under_the_bound(search, whole):
+    # 160 x 100,000 similarities are 61 MiB, keys twice that; one block at a time, the rest is ids and one tile
     rng = np.random.default_rng(2)
     gallery = embeddings(rng.standard_normal((100_000, 4)), np.arange(100_000) % 10, **DOT)
-    query = embeddings(rng.standard_normal((64, 4)), np.arange(64), first_id=10**6, **DOT)
-    peaks = {}
-    for memory_mb in (4, 64):
-        tracemalloc.start()
-        search(query, gallery, memory_mb=memory_mb)
-        peaks[memory_mb] = tracemalloc.get_traced_memory()[1] / 2**20
-        tracemalloc.stop()
-    assert peaks[4] < 4 + 20
-    assert peaks[64] > 49
+    query = embeddings(rng.standard_normal((160, 4)), np.arange(160), first_id=10**6, **DOT)
+    peaks = {mb: peak_mib(lambda mb=mb: search(query, gallery, memory_mb=mb)) for mb in (4, 32, 256)}
+    assert peaks[4] < 4 + 12
+    assert peaks[32] < 32 + 12
+    assert peaks[256] > whole
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda q, g: positive_ranks(q, g, memory_mb=8),
+        lambda q, g: positive_ranks(q, g, relevant=Listed(np.arange(len(q)), np.arange(len(q) + 1)), memory_mb=8),
+        lambda q, g: nearest(q, g, 5, memory_mb=8),
+    ],
+)
+def test_memory_does_not_grow_with_the_gallery(search):
+    # 150,000 more rows of 16 float32 numbers would be 9 MiB, their labels 3 MiB, their ids 1 MiB
+    rng = np.random.default_rng(2)
+    peaks = []
+    for rows in (50_000, 200_000):
+        gallery = embeddings(rng.standard_normal((rows, 16)), np.arange(rows).astype(str), **DOT)
+        query = gallery.take(np.arange(0, rows, rows // 100))
+        peaks.append(peak_mib(lambda query=query, gallery=gallery: search(query, gallery)))
+    assert max(peaks) < 8 + 12
+    assert peaks[1] < peaks[0] + 2
+
+
+def test_a_memory_mapped_gallery_is_never_loaded(tmp_path):
+    vectors = np.lib.format.open_memmap(tmp_path / "gallery.npy", "w+", np.float32, (60_000, 64))
+    vectors[:] = np.random.default_rng(0).standard_normal(vectors.shape)
+    mapped = np.load(tmp_path / "gallery.npy", mmap_mode="r")  # 15 MiB
+    labels = np.arange(60_000) % 500
+    query = embeddings(vectors[:20], labels[:20], **DOT)
+    found = []
+
+    def search():
+        gallery = embeddings(mapped, labels, **DOT)
+        found.extend([positive_ranks(query, gallery, memory_mb=2), nearest(query, gallery, 5, memory_mb=2)])
+
+    peak = peak_mib(search)
+    assert peak < 2 + 10
+    ranks, (rows, _) = found
+    assert as_lists(ranks) == as_lists(positive_ranks(query, embeddings(vectors, labels, **DOT)))
+    np.testing.assert_array_equal(rows, nearest(query, embeddings(vectors, labels, **DOT), 5)[0])
 
 
 def test_one_query_does_not_widen_the_gallery_at_once():
     # 20,000 x 128 float64 numbers would be 20 MiB
     gallery = embeddings(np.random.default_rng(0).standard_normal((20_000, 128)), **DOT)
     query = gallery.take(np.array([0]))
-    tracemalloc.start()
-    nearest(query, gallery, 1, memory_mb=1)
-    peak = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
-    assert peak < 10
+    assert peak_mib(lambda: nearest(query, gallery, 1, memory_mb=1)) < 10
 
 
 def test_memory_that_holds_no_query_is_refused():
