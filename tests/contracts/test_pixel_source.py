@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from bict.data.images import ArrayPixels, FilePixels, PixelSource
+from bict.data.kept_pixels import KeptPixels
 
 ROWS, SIDE = 6, 24
 
@@ -18,14 +19,14 @@ def make_array(rows: int = ROWS) -> np.ndarray:
     return images.astype(np.uint8)
 
 
-@pytest.fixture(params=["array", "files"])
+@pytest.fixture(params=["array", "files", "kept"])
 def source(request, tmp_path) -> PixelSource:
     if request.param == "array":
         return ArrayPixels(make_array())
     paths = [tmp_path / f"{row}.png" for row in range(ROWS)]
     for path, image in zip(paths, make_array(), strict=True):
         Image.fromarray(image).save(path)
-    return FilePixels(paths)
+    return FilePixels(paths) if request.param == "files" else KeptPixels(FilePixels(paths), (SIDE, 1), 4 * SIDE**2)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

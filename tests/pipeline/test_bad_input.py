@@ -37,6 +37,7 @@ def refused(bict: Bict, capsys: Captured, *arguments: object, code: int = 1) -> 
         (["train", "--data", "glyphs:train,sead=1", "--out", "x"], "'seed'"),
         (["train", "--data", "glyphs", "--out", "x", "--epochs", "many"], "--epochs"),
         (["train", "--data", "glyphs", "--out", "x", "--backward-weight", "-1"], "--backward-weight"),
+        (["train", "--data", "glyphs", "--out", "x", "--pixel-cache", "-1"], "expected 0 or more megabytes"),
     ],
 )
 def test_unknown_names_and_values(bict: Bict, capsys: Captured, arguments: list[str], hint: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from bict.assessment.names import differing, joined, taken
 from bict.assessment.vector_file import VectorFile
 from bict.embeddings import NORM_TOLERANCE, norms
 from bict.errors import SettingsError, SpaceError, VectorError
@@ -64,48 +67,50 @@ def pair_files(old: VectorFile, new: VectorFile, *, max_pairs: int, seed: int) -
     if max_pairs < 1:
         raise SettingsError(f"the largest number of pairs must be at least 1, found {max_pairs}")
     _refuse_one_space(old, new)
-    ids, old_rows, new_rows = _join(old, new)
-    labels = _agreed("label", old, new, ids, _at(old.labels, old_rows), _at(new.labels, new_rows))
-    split = _agreed("part", old, new, ids, _at(old.split, old_rows), _at(new.split, new_rows))
+    old_rows, new_rows = _join(old, new)
+    paired = len(old_rows)
+    labels = _agreed("label", old, new, old_rows, _at(old.labels, old_rows), _at(new.labels, new_rows))
+    split = _agreed("part", old, new, old_rows, _at(old.split, old_rows), _at(new.split, new_rows))
     warnings = [*_look_swapped(old, new)]
     warnings += [*_without_partner(old.ids, "old", old_rows), *_without_partner(new.ids, "new", new_rows)]
-    counts = {"rows_old": len(old), "rows_new": len(new), "paired": len(ids)}
-    counts |= {"only_old": len(old) - len(ids), "only_new": len(new) - len(ids)}
-    rows = np.arange(len(ids))
-    if len(ids) > max_pairs:
-        rows = np.sort(np.random.default_rng(seed).choice(len(ids), max_pairs, replace=False))
-        warnings.append(f"{max_pairs} of {len(ids)} pairs are used, drawn at random with seed {seed}")
-    old_vectors, new_vectors = old.read(old_rows[rows]), new.read(new_rows[rows])
-    kept, left_out, notes = _usable(ids[rows], problems_of(old.space, old_vectors), problems_of(new.space, new_vectors))
+    counts = {"rows_old": len(old), "rows_new": len(new), "paired": paired}
+    counts |= {"only_old": len(old) - paired, "only_new": len(new) - paired}
+    rows = np.arange(paired)
+    if paired > max_pairs:
+        rows = np.sort(np.random.default_rng(seed).choice(paired, max_pairs, replace=False))
+        warnings.append(f"{max_pairs} of {paired} pairs are used, drawn at random with seed {seed}")
+    ids = taken(old.ids, old_rows[rows])
+    with ThreadPoolExecutor(2) as pool:  # Arrow decodes without Python's lock
+        old_vectors, new_vectors = pool.map(VectorFile.read, (old, new), (old_rows[rows], new_rows[rows]))
+    kept, left_out, notes = _usable(ids, problems_of(old.space, old_vectors), problems_of(new.space, new_vectors))
     if not kept.all():
-        rows, old_vectors, new_vectors = rows[kept], old_vectors[kept], new_vectors[kept]
+        rows, ids, old_vectors, new_vectors = rows[kept], ids[kept], old_vectors[kept], new_vectors[kept]
     _refuse_one_model(old, new, old_vectors, new_vectors)
     counts |= {**left_out, "pairs": len(rows)}
-    labels, split = _at(labels, rows), _at(split, rows)
-    warnings += [*notes, *_too_little(len(rows), old, new, labels)]
-    return PairedVectors(ids[rows], old_vectors, new_vectors, labels, split, old.space, new.space, counts, warnings)
+    drawn_labels, drawn_split = (None if names is None else taken(names, rows) for names in (labels, split))
+    warnings += [*notes, *_too_little(len(rows), old, new, drawn_labels)]
+    return PairedVectors(
+        ids, old_vectors, new_vectors, drawn_labels, drawn_split, old.space, new.space, counts, warnings
+    )
 
 
 # --- ids ------------------------------------------------------------------------------------------------------------
 
 
-def _join(old: VectorFile, new: VectorFile) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-    """Shared ids in ascending order, and the row of each in the old and in the new file, all `(paired,)`."""
-    mine, theirs = old.ids, new.ids
-    if (mine.dtype.kind == "U") != (theirs.dtype.kind == "U"):
-        found = f"ids of {old.path} are {_kind(mine)} and ids of {new.path} are {_kind(theirs)}"
+def _join(old: VectorFile, new: VectorFile) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The row of each shared id in the old and in the new file, both `(paired,)`, in ascending order of the ids."""
+    if pa.types.is_integer(old.ids.type) != pa.types.is_integer(new.ids.type):
+        found = f"ids of {old.path} are {_kind(old.ids)} and ids of {new.path} are {_kind(new.ids)}"
         raise VectorError(f"{found}: write both as text or both as integers")
-    if np.result_type(mine, theirs).kind == "f":  # signed and unsigned have no integer type in common
-        mine, theirs = mine.astype(str), theirs.astype(str)
-    _, old_rows, new_rows = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
+    old_rows, new_rows = joined(old.ids, new.ids)
     if not len(old_rows):
         found = f"{old.path} has {_first(old.ids)}, {new.path} has {_first(new.ids)}"
         raise VectorError(f"the files share no ids: {found}: name the id columns that they have in common")
-    return old.ids[old_rows], old_rows, new_rows
+    return old_rows, new_rows
 
 
-def _kind(ids: NDArray[Any]) -> str:
-    return f"{'text' if ids.dtype.kind == 'U' else 'integers'} such as {ids[:1].tolist()[0]!r}"
+def _kind(ids: pa.Array) -> str:
+    return f"{'integers' if pa.types.is_integer(ids.type) else 'text'} such as {ids[0].as_py()!r}"
 
 
 def _first(ids: Iterable[Any]) -> str:
@@ -114,36 +119,37 @@ def _first(ids: Iterable[Any]) -> str:
     return ", ".join(named[:NAMED]) + (", ..." if len(named) > NAMED else "")
 
 
-def _without_partner(ids: NDArray[Any], side: str, paired: NDArray[np.int64]) -> list[str]:
+def _without_partner(ids: pa.Array, side: str, paired: NDArray[np.int64]) -> list[str]:
     alone = np.ones(len(ids), bool)
     alone[paired] = False
-    if not alone.any():
+    rows = np.flatnonzero(alone)
+    if not len(rows):
         return []
-    found = f"{int(alone.sum())} of {len(ids)} {side} ids are not in the other file and are left out"
-    return [f"{found}: {_first(ids[alone])}"]
+    found = f"{len(rows)} of {len(ids)} {side} ids are not in the other file and are left out"
+    return [f"{found}: {_first(taken(ids, rows[: NAMED + 1]))}"]
 
 
-def _at(names: NDArray[np.str_] | None, rows: NDArray[np.int64]) -> NDArray[np.str_] | None:
-    return None if names is None else names[rows]
+def _at(names: pa.DictionaryArray | None, rows: NDArray[np.int64]) -> pa.DictionaryArray | None:
+    return None if names is None else names.take(pa.array(rows))
 
 
 def _agreed(
     what: str,
     old: VectorFile,
     new: VectorFile,
-    ids: NDArray[Any],
-    one: NDArray[np.str_] | None,
-    other: NDArray[np.str_] | None,
-) -> NDArray[np.str_] | None:
+    rows: NDArray[np.int64],
+    one: pa.DictionaryArray | None,
+    other: pa.DictionaryArray | None,
+) -> pa.DictionaryArray | None:
     """Labels or parts `(paired,)` of the file that has them; where both have them they must agree."""
     if one is None or other is None:
         return other if one is None else one
-    differing = np.flatnonzero(one != other)
-    if len(differing):
-        row = differing[0]
-        found = f"{len(differing)} of {len(ids)} shared ids have another {what} in {old.path} than in {new.path}"
-        first = f"the first is {ids[row]}: {str(one[row])!r} and {str(other[row])!r}"
-        raise VectorError(f"{found}, {first}: give an item one {what}")
+    apart = differing(one, other)
+    if len(apart):
+        row = int(apart[0])
+        found = f"{len(apart)} of {len(rows)} shared ids have another {what} in {old.path} than in {new.path}"
+        names = f"{one[row].as_py()!r} and {other[row].as_py()!r}"
+        raise VectorError(f"{found}, the first is {old.ids[int(rows[row])]}: {names}: give an item one {what}")
     return one
 
 

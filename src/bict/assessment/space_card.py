@@ -15,7 +15,7 @@ from bict.errors import SettingsError, SpaceError
 from bict.reports.files import save_model
 from bict.spaces import Space, fingerprint
 
-CONTENT_TAG = b"bict.vector-file.1"
+CONTENT_TAG = b"bict.vector-file.2"
 """Names the way in which the fingerprint of a file's content is made."""
 
 

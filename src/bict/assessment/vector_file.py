@@ -12,14 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from bict.assessment.names import count_empty, ids_of, names_of, taken
 from bict.assessment.space_card import check_space, find_space, make_space
 from bict.assessment.vector_source import BLOCK, SOURCES, Blocks, Source
-from bict.embeddings import Embeddings, as_float32, check_ids
+from bict.embeddings import Embeddings, as_float32
 from bict.errors import BictError, SettingsError, UnknownName, VectorError
 from bict.spaces import Space
 
-SAMPLE = 1000
-"""Evenly spaced rows that stand for a file in its space card."""
+SAMPLE, RUNS = 1000, 8
+"""Rows that stand for a file in its space card, in evenly spaced runs: few row groups are read for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class VectorFile:
 
     Attributes:
         path: where it is.
-        ids: `(rows,)` strings or integers, unique; the row numbers of an `.npy`.
+        ids: `(rows,)` strings or integers, unique; the row numbers of an `.npy`. They and the names are columns of
+            Arrow; `names.taken` gives those of some rows.
         labels: `(rows,)` class names, or None.
         split: `(rows,)` names of parts, "" where a row is in none, or None.
         dim: numbers in a vector.
@@ -37,9 +39,9 @@ class VectorFile:
     """
 
     path: Path
-    ids: NDArray[Any]
-    labels: NDArray[np.str_] | None
-    split: NDArray[np.str_] | None
+    ids: pa.Array
+    labels: pa.DictionaryArray | None
+    split: pa.DictionaryArray | None
     dim: int
     space: Space
     _blocks: Blocks = field(repr=False)
@@ -116,8 +118,8 @@ def in_memory(embeddings: Embeddings, name: str) -> VectorFile:
     given = embeddings.vectors
     return VectorFile(
         Path(name),
-        embeddings.ids,
-        embeddings.labels,
+        ids_of(embeddings.ids),
+        None if embeddings.labels is None else names_of(embeddings.labels),
         None,
         given.shape[1],
         embeddings.space,
@@ -127,21 +129,29 @@ def in_memory(embeddings: Embeddings, name: str) -> VectorFile:
 
 def _open(path: Path, source: Source, wanted: dict[str, str], given: dict[str, str], metric: str) -> VectorFile:
     names = {role: _present(path, source, role, column) for role, column in wanted.items()}
-    ids = check_ids(source.column(names["id"], False))
+    ids = ids_of(source.column(names["id"], False))
     if not len(ids):
         raise VectorError("no rows: nothing to read")
-    labels = _texts(source, names["label"], len(ids), nulls=False)
-    split = _texts(source, names["split"], len(ids), nulls=True)
+    labels = _names(source, names["label"], len(ids), nulls=False)
+    split = _names(source, names["split"], len(ids), nulls=True)
     dim = source.width(names["vector"], len(ids))
     blocks = partial(source.blocks, names["vector"])
     space = found = find_space(path, source.card)
     if space is None:
-        number = min(len(ids), SAMPLE)
-        rows = np.arange(number) * len(ids) // number
+        rows = _sample(len(ids))
         vectors = _take(ids, dim, blocks, rows)
-        space = make_space(path, len(ids), ids[rows], vectors, {**given, "metric": metric})
+        space = make_space(path, len(ids), taken(ids, rows), vectors, {**given, "metric": metric})
     check_space(path, space, dim, given)
     return VectorFile(path, ids, labels, split, dim, space, blocks, declared=found is not None)
+
+
+def _sample(rows: int) -> NDArray[np.int64]:
+    """All row numbers, or of more than `SAMPLE` those of runs from the first row to the last."""
+    if rows <= SAMPLE:
+        return np.arange(rows)
+    length = SAMPLE // RUNS
+    starts = np.arange(RUNS) * (rows - length) // (RUNS - 1)
+    return np.add.outer(starts, np.arange(length)).ravel()
 
 
 def _present(path: Path, source: Source, role: str, column: str) -> str:
@@ -155,19 +165,21 @@ def _present(path: Path, source: Source, role: str, column: str) -> str:
     return named if found else ""
 
 
-def _texts(source: Source, column: str, rows: int, *, nulls: bool) -> NDArray[np.str_] | None:
+def _names(source: Source, column: str, rows: int, *, nulls: bool) -> pa.DictionaryArray | None:
     if not column:
         return None
     values = source.column(column, nulls)
-    if values.shape != (rows,):
-        raise VectorError(f"{column!r} has shape {values.shape}, expected one value for each of {rows} rows")
-    empty = np.isnan(values) if values.dtype.kind == "f" else values == ""
-    if np.any(empty) and not nulls:
-        raise VectorError(f"{int(np.sum(empty))} of {rows} values of column {column!r} are empty: fill them in")
-    return values.astype(str)
+    shape = values.shape if isinstance(values, np.ndarray) else (len(values),)
+    if shape != (rows,):
+        raise VectorError(f"{column!r} has shape {shape}, expected one value for each of {rows} rows")
+    names = names_of(values)
+    empty = 0 if nulls else count_empty(names)
+    if empty:
+        raise VectorError(f"{empty} of {rows} values of column {column!r} are empty: fill them in")
+    return names
 
 
-def _take(ids: NDArray[Any], dim: int, blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _take(ids: pa.Array, dim: int, blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Vectors `(len(rows), dim)` of the rows, whatever their order."""
     order = np.argsort(rows, kind="stable")
     ordered = np.asarray(rows, np.int64)[order]
@@ -187,9 +199,7 @@ def _take(ids: NDArray[Any], dim: int, blocks: Blocks, rows: NDArray[np.int64]) 
     return found
 
 
-def _vectors(
-    part: pa.Array | NDArray[Any], rows: NDArray[np.int64], dim: int, ids: NDArray[Any]
-) -> NDArray[np.float32]:
+def _vectors(part: pa.Array | NDArray[Any], rows: NDArray[np.int64], dim: int, ids: pa.Array) -> NDArray[np.float32]:
     """Rows of a part of a block; every list of the part must be of the length, whichever are wanted."""
     if isinstance(part, np.ndarray):
         return as_float32(part[rows])
@@ -197,12 +207,17 @@ def _vectors(
     if (lengths != dim).any():
         first = int(np.argmax(lengths != dim))
         raise VectorError(f"the vector of id {ids[first]} has {lengths[first]} numbers, expected {dim} as of the first")
-    numbers = as_float32(part.flatten().to_numpy(zero_copy_only=False)).reshape(-1, dim)
     if part.null_count:
         there = part.is_valid().to_numpy(zero_copy_only=False)
-        numbers, present = np.full((len(part), dim), np.nan, np.float32), numbers
-        numbers[there] = present
-    return numbers[rows]
+        rows, at = (np.cumsum(there) - 1)[rows], there[rows]
+        found = np.full((len(rows), dim), np.nan, np.float32)
+        found[at] = _numbers(part, dim)[rows[at]]
+        return found
+    return as_float32(_numbers(part, dim)[rows])
+
+
+def _numbers(part: pa.Array, dim: int) -> NDArray[Any]:
+    return np.asarray(part.flatten().to_numpy(zero_copy_only=False)).reshape(-1, dim)
 
 
 def _first_line(error: Exception) -> str:

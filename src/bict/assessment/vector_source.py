@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bict.assessment.names import Column
 from bict.embeddings import SPACE_KEY
 from bict.errors import VectorError
 
@@ -35,7 +36,8 @@ class Source:
     Attributes:
         columns: the names there are.
         card: the space card that the file carries, as JSON, or None.
-        column: one column `(rows,)`, whole; nulls are refused, or if they are allowed all is text and they are "".
+        column: one column `(rows,)`, whole, as Arrow or NumPy has it; nulls are refused, or if they are allowed all is
+            text and they are "".
         width: numbers in a vector of a column of so many rows.
         blocks: the vectors of a column in order; blocks without any of the wanted rows, which ascend, may be left out.
         own: what this kind of file calls the columns that others call `id`, `vector` and `label`.
@@ -43,7 +45,7 @@ class Source:
 
     columns: list[str]
     card: str | bytes | None
-    column: Callable[[str, bool], NDArray[Any]]
+    column: Callable[[str, bool], Column]
     width: Callable[[str, int], int]
     blocks: Callable[[str, NDArray[np.int64]], Iterator[Block]]
     own: dict[str, str] = field(default_factory=dict)
@@ -115,7 +117,7 @@ def _array_width(shape: tuple[int, ...], kind: np.dtype[Any], rows: int) -> int:
 
 
 def _arrow_source(schema: pa.Schema, blocks: Callable[[str, NDArray[np.int64] | None], Iterator[Block]]) -> Source:
-    def column(name: str, nulls: bool) -> NDArray[Any]:
+    def column(name: str, nulls: bool) -> pa.ChunkedArray:
         values = pa.chunked_array([block for _, block in blocks(name, None)], schema.field(name).type)
         return _column(name, values, nulls)
 
@@ -132,7 +134,7 @@ def _arrow_source(schema: pa.Schema, blocks: Callable[[str, NDArray[np.int64] | 
     return Source(schema.names, (schema.metadata or {}).get(SPACE_KEY), column, width, blocks)
 
 
-def _column(name: str, values: pa.ChunkedArray, nulls: bool) -> NDArray[Any]:
+def _column(name: str, values: pa.ChunkedArray, nulls: bool) -> pa.ChunkedArray:
     kind = values.type
     if pa.types.is_nested(kind):
         raise VectorError(f"column {name!r} holds {kind}, expected one value in a row")
@@ -142,7 +144,7 @@ def _column(name: str, values: pa.ChunkedArray, nulls: bool) -> NDArray[Any]:
         values = values.cast(kind.value_type)
     if nulls:
         values = pc.fill_null(values.cast(pa.string()), "")
-    return np.asarray(values.to_numpy())
+    return values
 
 
 def _refuse_no_numbers(name: str, kind: pa.DataType) -> None:
@@ -157,12 +159,21 @@ def _parquet_blocks(path: Path, name: str, rows: NDArray[np.int64] | None) -> It
         start = 0
         for group in range(file.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
-            at = start
-            if rows is None or np.searchsorted(rows, start) < np.searchsorted(rows, end):
+            last = end - 1 if rows is None else _last_before(rows, end)
+            if last >= start:
+                at = start
                 for batch in file.iter_batches(BLOCK, row_groups=[group], columns=[name]):
                     yield at, batch[name]
                     at += len(batch)
+                    if at > last:
+                        break
             start = end
+
+
+def _last_before(rows: NDArray[np.int64], end: int) -> int:
+    """The last of the rows, which ascend, that lies before `end`, or -1."""
+    found = int(np.searchsorted(rows, end))
+    return int(rows[found - 1]) if found else -1
 
 
 def _ipc_blocks(path: Path, name: str, rows: NDArray[np.int64] | None) -> Iterator[Block]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from bict.data.images import ImageSet
+from bict.data.kept_pixels import keep_pixels
 from bict.errors import DataError, RunError, SettingsError, SpaceError
 from bict.losses import build_backward_loss, build_classification, classifier_of, find_backward_loss
 from bict.models import Encoder, Model, Preprocessing, default_preprocessing, make_model
@@ -28,6 +29,8 @@ from bict.training.randomness import own_randomness
 from bict.training.settings import TrainSettings
 
 HISTORY = "history.json"
+PIXEL_CACHE = 1024
+"""Megabytes: 21,000 photos of 128 x 128 pixels."""
 
 
 def train_model(
@@ -38,6 +41,7 @@ def train_model(
     compatible_with: Model | None = None,
     target: Model | None = None,
     resume: bool = False,
+    pixel_cache: int = PIXEL_CACHE,
     progress: Progress = silent,
 ) -> Model:
     """Train on all given images and write model, settings and loss history to a directory.
@@ -52,6 +56,7 @@ def train_model(
         compatible_with: the old model.
         target: a freely trained new model, for the backward losses that need one.
         resume: go on with an unfinished training.
+        pixel_cache: megabytes of decoded photos that are kept in memory, in all processes together.
         progress: called with steps done and steps in all.
 
     Raises:
@@ -74,14 +79,10 @@ def train_model(
             claim(out, run)
             return Model.load(out)
         preprocessing, encoder, classification = _start(images, classes, settings, compatible_with)
-        with accelerator().main_process_first():
-            claim(out, run)
-        if (out / CHECKPOINT).exists() and not resume:
-            raise RunError(f"{out} holds an unfinished training: add --resume to go on, or choose another --out")
-        backward, loss = None, None
-        if compatible_with is not None:
-            backward = look_at(compatible_with, images, classes, settings, target)
-            loss = build_backward_loss(settings.backward_loss, backward.view, encoder.dim)
+        _claim(out, run, resume=resume)
+        images = _kept(images, preprocessing, pixel_cache)
+        backward = None if compatible_with is None else look_at(compatible_with, images, classes, settings, target)
+        loss = None if backward is None else build_backward_loss(settings.backward_loss, backward.view, encoder.dim)
         optimizer = make_optimizer([encoder, classification, *([] if loss is None else [loss])], settings)
         trainee = Trainee(encoder, classification, optimizer, loss)
         if resume and (out / CHECKPOINT).exists():
@@ -153,6 +154,20 @@ def _start(
         settings.classification, len(classes), encoder.dim, scale=settings.scale, margin=settings.margin, known=known
     )
     return preprocessing, encoder.to(memory_format=torch.channels_last), classification
+
+
+def _claim(out: Path, run: dict[str, object], *, resume: bool) -> None:
+    """Take the directory for this run; an unfinished one is there to be resumed."""
+    with accelerator().main_process_first():
+        claim(out, run)
+    if (out / CHECKPOINT).exists() and not resume:
+        raise RunError(f"{out} holds an unfinished training: add --resume to go on, or choose another --out")
+
+
+def _kept(images: ImageSet, preprocessing: Preprocessing, megabytes: int) -> ImageSet:
+    """The images, of whose decoded pixels this process keeps its share."""
+    limit = megabytes * 2**20 // accelerator().num_processes
+    return keep_pixels(images, preprocessing.size, preprocessing.channels, limit)
 
 
 def _load_weights(encoder: Encoder, settings: TrainSettings) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bict.assessment.confidence import CARD, ErrorModel
+from bict.assessment.names import taken
 from bict.assessment.pairing import problems_of
 from bict.assessment.vector_file import VectorFile, open_vector_file
 from bict.embeddings import Embeddings
@@ -87,7 +88,7 @@ def doubtful(
         read = file.read(rows)
         usable = ~np.any(list(problems_of(given, read).values()), axis=0)
         if usable.any():
-            predicted[rows[usable]] = errors.predict(Embeddings(file.ids[rows[usable]], read[usable], given))
+            predicted[rows[usable]] = errors.predict(Embeddings(taken(file.ids, rows[usable]), read[usable], given))
         progress(int(rows[-1]) + 1, len(file))
     left_out = int(np.isnan(predicted).sum())
     if left_out == len(file):
@@ -95,13 +96,14 @@ def doubtful(
             f"no vector of {vectors} can be used: all are zero, not finite, or not of the length they say"
         )
     order = np.argsort(-predicted, kind="stable")[: max(1, round(share * (len(file) - left_out)))]
+    ids = taken(file.ids, order)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", newline="") as listing:
             lines = csv.writer(listing)
             lines.writerow(("id", "predicted_error"))
-            lines.writerows((file.ids[row], f"{predicted[row]:.6f}") for row in order)
+            lines.writerows((name, f"{predicted[row]:.6f}") for name, row in zip(ids, order, strict=True))
         part.replace(out)
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error.strerror or error}): choose another --out") from error

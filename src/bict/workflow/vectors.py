@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -45,13 +47,10 @@ def read_pairs(old: Vectors, new: Vectors, settings: VectorSettings, *, seed: in
     """
     if seed < 0:
         raise SettingsError(f"--seed {seed}: expected 0 or more")
-    sides = [
-        _open(vectors, settings, role, name, fingerprint)
-        for vectors, role, name, fingerprint in (
-            (old, "old", settings.old_name, settings.old_fingerprint),
-            (new, "new", settings.new_name, settings.new_fingerprint),
-        )
-    ]
+    roles, names = ("old", "new"), (settings.old_name, settings.new_name)
+    fingerprints = (settings.old_fingerprint, settings.new_fingerprint)
+    with ThreadPoolExecutor(2) as pool:  # Arrow reads and sorts without Python's lock
+        sides = list(pool.map(partial(_open, settings), (old, new), roles, names, fingerprints))
     return pair_files(*sides, max_pairs=settings.max_pairs, seed=seed)
 
 
@@ -66,7 +65,7 @@ def write_cards(directory: Path, pairs: PairedVectors) -> None:
 
 
 def _open(
-    vectors: Vectors, settings: VectorSettings, role: str, name: str | None, fingerprint: str | None
+    settings: VectorSettings, vectors: Vectors, role: str, name: str | None, fingerprint: str | None
 ) -> VectorFile:
     if isinstance(vectors, Embeddings):
         return in_memory(vectors, role)

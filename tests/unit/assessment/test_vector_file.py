@@ -15,6 +15,7 @@ from pyarrow import feather
 from bict.assessment import vector_file
 from bict.assessment.space_card import card_path, write_space_card
 from bict.assessment.vector_file import in_memory, open_vector_file
+from bict.assessment.vector_source import SOURCES
 from bict.embeddings import Embeddings, vectors_to_arrow
 from bict.errors import SettingsError, UnknownName, VectorError
 from bict.spaces import Space
@@ -308,6 +309,32 @@ def test_a_file_that_shrinks_after_it_was_opened_is_refused(tmp_path, kind):
     assert message == f"{file.path}: 8 rows are gone since it was opened: leave the file alone meanwhile"
     file.path.write_bytes(b"PAR1")
     assert "holds no readable vectors" in refusal(VectorError, lambda: file.read(np.arange(20)))
+
+
+@pytest.mark.parametrize("rows", [1, 999, 1000, 1001, 1124, 30_000])
+def test_the_sample_is_all_rows_or_runs_from_the_first_to_the_last(rows):
+    sample_rows = vector_file._sample(rows)
+    assert len(set(sample_rows.tolist())) == len(sample_rows) == min(rows, 1000)
+    assert (sample_rows[0], sample_rows[-1]) == (0, rows - 1)
+    assert (np.diff(sample_rows) == 1).sum() >= min(rows, 1000) - 8
+
+
+def test_of_a_large_file_few_row_groups_are_read_to_open_it(tmp_path, monkeypatch):
+    ids, vectors = sample(40_000, 2)
+    path = write(tmp_path / "x.parquet", ids, vectors, rows=500)
+    seen = []
+    decode = vector_file._vectors
+    monkeypatch.setattr(vector_file, "_vectors", lambda part, *rest: (seen.append(len(part)), decode(part, *rest))[1])
+    open_vector_file(path)
+    assert sum(seen) <= 16 * 500
+
+
+@pytest.mark.parametrize(("rows", "starts"), [([70], [0, 64]), ([3, 500], [0, 448]), ([999], [896, 960]), ([], [])])
+def test_a_row_group_is_decoded_up_to_the_last_wanted_row(tmp_path, monkeypatch, rows, starts):
+    path = write(tmp_path / "x.parquet", *sample(1000, 2), rows=448)
+    monkeypatch.setattr("bict.assessment.vector_source.BLOCK", 64)
+    blocks = SOURCES[".parquet"](path).blocks("vector", np.array(rows, np.int64))
+    assert [start for start, _ in blocks] == starts
 
 
 def test_a_block_is_all_that_is_decoded_at_once(tmp_path, monkeypatch):

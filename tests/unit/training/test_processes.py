@@ -37,6 +37,7 @@ print(json.dumps({name: [before[name], after[name]] for name in before if before
 
 TOGETHER = """
 import json, os, runpy, sys
+from dataclasses import replace
 from pathlib import Path
 from accelerate.state import PartialState
 from bict.models import Model
@@ -45,16 +46,30 @@ from bict.training import train_model
 os.environ["ACCELERATE_USE_CPU"] = "true"  # as `accelerate launch --cpu` does
 here = runpy.run_path(sys.argv[1])
 old, out, ranks, values = sys.argv[2:]
-calls = []
+calls, reads = [], []
+
+class Decoded:
+    "The same pixels, as photos that are decoded: what was read once is kept in memory."
+
+    channels, own_size = 1, here["SIDE"]
+
+    def __init__(self, source):
+        self.source = source
+
+    def read(self, rows, size, channels):
+        reads.extend(rows.tolist())
+        return self.source.read(rows, size, channels)
+
+images = here["patterns"](8, 12)
 model = train_model(
-    here["patterns"](8, 12),
+    replace(images, source=Decoded(images.source)),
     here["small_settings"](backbone="timm:test_convnext", size=32, **json.loads(values)),
     Path(out),
     compatible_with=Model.load(old),
     progress=lambda *call: calls.append(call),
 )
 state = PartialState()
-result = {"calls": len(calls), "fingerprint": model.space.fingerprint, "processes": state.num_processes}
+result = {"calls": len(calls), "reads": reads, "fingerprint": model.space.fingerprint, "processes": state.num_processes}
 Path(ranks, f"rank{state.process_index}.json").write_text(json.dumps(result))
 """
 LOSSES = ("loss", "classification", "backward")
@@ -86,6 +101,8 @@ def test_two_processes_learn_what_one_learns(start_program, images, settings, ol
     ranks = [json.loads((tmp_path / "ranks" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert [rank["processes"] for rank in ranks] == [2, 2]
     assert [rank["calls"] for rank in ranks] == [9, 0]  # one process tells how far it is
+    for rank in ranks:  # the old model reads each row once, at its own size; training decodes none twice
+        assert max(rank["reads"].count(row) for row in range(96)) <= 2
     assert {rank["fingerprint"] for rank in ranks} == {Model.load(tmp_path / "two").space.fingerprint}
     assert {path.name for path in (tmp_path / "two").iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
     one, two = (json.loads((tmp_path / name / HISTORY).read_text()) for name in ("one", "two"))

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from bict.data import ImageSet
-from bict.data.images import FilePixels
+from bict.data import images as images_module
+from bict.data.images import FilePixels, read_photo
 from bict.embeddings import Embeddings
 from bict.errors import DataError, ModelError, RunError, SettingsError, SpaceError, UnknownName
 from bict.evaluation import evaluate_pair
@@ -172,17 +173,38 @@ def test_an_old_model_of_another_size_or_number_of_channels(images, settings, si
     assert model.card.preprocessing.size == 16
 
 
-def test_photos_are_read_from_files(images, settings, tmp_path):
+@pytest.fixture
+def photos(images, tmp_path) -> ImageSet:
+    """24 photos of 8 classes."""
     rows = np.arange(0, 96, 4)
     for row, grey in zip(rows, images.pixels(rows, 16, 1), strict=True):
         Image.fromarray(np.dstack([grey[..., 0], grey[..., 0] // 2, 255 - grey[..., 0]])).save(tmp_path / f"{row}.png")
     few = images.take(rows)
     source = FilePixels([tmp_path / f"{row}.png" for row in rows])
-    photos = ImageSet("photos", "photos", few.ids, few.labels, few.parts, source)
+    return ImageSet("photos", "photos", few.ids, few.labels, few.parts, source)
+
+
+def test_photos_are_read_from_files(photos, settings, tmp_path):
     options = settings(size=16, batch_size=8, epochs=10, augment=True)
     model = train_model(photos, options, tmp_path / "m")
     assert model.card.preprocessing.channels == 3
     assert losses(tmp_path / "m")[-1] < losses(tmp_path / "m")[0]
+
+
+def test_photos_are_decoded_once_and_learned_from_alike(photos, settings, tmp_path, monkeypatch):
+    decoded: list[Path] = []
+    monkeypatch.setattr(
+        images_module, "read_photo", lambda path, *how: (decoded.append(path), read_photo(path, *how))[1]
+    )
+    options = settings(size=16, batch_size=8, epochs=3, augment=True)
+    prints = {}
+    for megabytes in (0, 1):
+        decoded.clear()
+        model = train_model(photos, options, tmp_path / f"{megabytes}", pixel_cache=megabytes)
+        prints[len(decoded)] = model.space.fingerprint
+    assert list(prints) == [3 * 24, 24]
+    assert len(set(decoded)) == 24
+    assert len(set(prints.values())) == 1
 
 
 def test_prototypes_are_the_old_classifier_and_mean_old_vectors(images, old_model):
