@@ -19,6 +19,7 @@ from bict.spaces import Space, require_same
 
 SPACE_KEY = b"bict.space"
 NORM_TOLERANCE = 1e-2
+PLAIN = (1e-30, 1e30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +171,14 @@ def check_vectors(vectors: NDArray[Any], space: Space, ids: NDArray[Any] | None 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows `(rows, dim)` scaled to unit length; a zero row stays zero, for the check at the boundary to find."""
-    lengths = norms(vectors)[:, None]
-    return np.asarray(vectors / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+    return divided(vectors, norms(vectors))
+
+
+def divided(vectors: NDArray[np.float32], lengths: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rows `(rows, dim)` divided by their lengths `(rows,)`; a zero row stays zero."""
+    lengths = np.where(lengths == 0, 1, lengths)[:, None]
+    plain = bool(((lengths > PLAIN[0]) & (lengths < PLAIN[1])).all())  # then float32 holds them well, and is faster
+    return np.asarray(vectors / (lengths.astype(np.float32) if plain else lengths), dtype=np.float32)
 
 
 def vectors_to_arrow(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:

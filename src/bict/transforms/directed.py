@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from bict.embeddings import Embeddings, normalise
+from bict.embeddings import Embeddings, divided, norms
 from bict.errors import SettingsError, SpaceError, TransformError
 from bict.spaces import Space, fingerprint, require_same
 from bict.transforms.card import Direction, Ladder, TransformCard, parse_card
@@ -226,14 +226,14 @@ class Directed:
             if mapped.shape != (len(vectors), self.target.dim):
                 shape = mapped.shape[1:]
                 raise TransformError(f"{self.rung.name} gives vectors of shape {shape}, expected {self.target}")
-            lengths = np.linalg.norm(mapped, axis=1)
+            lengths = norms(mapped)
         bad = ~np.isfinite(lengths) | (lengths == 0)
         if bad.any():
             first = ids[bad][0].item()
             raise TransformError(
                 f"{self.rung.name} maps id {first!r} to a vector that is zero or not finite: leave it out, or fit again"
             )
-        return normalise(mapped) if self.target.normalised else mapped
+        return divided(mapped, lengths) if self.target.normalised else mapped
 
 
 def _digest(
