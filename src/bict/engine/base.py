@@ -19,12 +19,12 @@ class Engine(Protocol):
     """Whether the function runs in other processes, so that it must be picklable and open by itself what it needs."""
 
     def workers(
-        self, function: Callable[[Item], Result], *, gpu: bool = False
+        self, function: Callable[[Item], Result], *, gpu: bool = False, at_once: int = 1
     ) -> AbstractContextManager[Spread[Item, Result]]:
         """Workers that each hold the function, from the first items on until the context ends.
 
         What the function raises comes out once the items that were begun are finished and yielded. `gpu` says that the
-        function is faster on a GPU, where there is one.
+        function is faster on a GPU, where there is one; `at_once` how many items one process may work on at a time.
 
         Raises:
             EngineError: from the workers; one died too often over the same item, or none could be started.

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TypeVar
 
 from bict.engine import base
@@ -15,21 +16,42 @@ Result = TypeVar("Result")
 
 
 class LocalEngine:
-    """One item after the other, in this process: the reference."""
+    """In this process: one item after the other, or some at a time, each in a thread."""
 
     remote = False
 
     @contextmanager
     def workers(
-        self, function: Callable[[base.Item], base.Result], *, gpu: bool = False
+        self, function: Callable[[base.Item], base.Result], *, gpu: bool = False, at_once: int = 1
     ) -> Iterator[base.Spread[base.Item, base.Result]]:
         """The function itself, called on the CPU of this process."""
         del gpu
 
         def spread(items: Sequence[base.Item]) -> Iterator[tuple[base.Item, base.Result]]:
-            return ((item, function(item)) for item in items)
+            if at_once == 1:
+                return ((item, function(item)) for item in items)
+            return _side_by_side(function, items, at_once)
 
         yield spread
+
+
+def _side_by_side(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[tuple[Item, Result]]:
+    """As `overlap`; after an error no item is begun, and those that were are finished and yielded first."""
+    failed: list[BaseException] = []
+
+    def attempt(item: Item) -> list[Result]:
+        try:
+            return [function(item)]
+        except BaseException as error:  # raised below
+            failed.append(error)
+            return []
+
+    for item, results in overlap(attempt, takewhile(lambda _: not failed, items), threads=threads):
+        yield from ((item, result) for result in results)
+    if failed:
+        raise failed[0]
 
 
 def overlap(

@@ -53,11 +53,14 @@ class RayEngine:
             self._own = False
 
     @contextmanager
-    def workers(self, function: Callable[[Item], Result], *, gpu: bool = False) -> Iterator[Spread[Item, Result]]:
-        """Actors that are started with the first items; each is given one item at a time.
+    def workers(
+        self, function: Callable[[Item], Result], *, gpu: bool = False, at_once: int = 1
+    ) -> Iterator[Spread[Item, Result]]:
+        """Actors that are started with the first items; each is given one item at a time, as it has one CPU.
 
         An item whose worker died is given to a new one, three times in all.
         """
+        del at_once
         ray = module()
         resources = ray.cluster_resources()
         cpus, gpus = max(int(resources.get("CPU", 0)), 1), int(resources.get("GPU", 0)) if gpu else 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from bict.engine import Engine, LocalEngine, Spread
@@ -13,7 +14,7 @@ from bict.errors import GalleryError, RowsChanged, SpaceError
 from bict.gallery.carrying import Route, Transforms, VectorTransform
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column, GalleryMetadata, Origin
-from bict.gallery.pace import WORTH, Pace, find_pace
+from bict.gallery.pace import WORTH, Pace, find_pace, one_thread_each
 from bict.gallery.privacy import note_elsewhere
 from bict.gallery.stores import Unit
 from bict.gallery.unit_work import Staged, UnitWork
@@ -84,8 +85,9 @@ def stage(
     told, unread = _Told(progress), Counter[str]()
     if pace is None:
         pace = Pace() if engine.remote else _pace(gallery, routes, [u for u in units if u.key not in entries])
-    work = UnitWork(gallery, routes, column, told.within, pace)
-    with engine.workers(work, gpu=work.gains_from_gpu) as spread:
+    at_once = min(store.units_at_once, pace.threads)
+    work = UnitWork(gallery, routes, column, told.within, replace(pace, threads=-(-pace.threads // at_once)))
+    with one_thread_each(), engine.workers(work, gpu=work.gains_from_gpu, at_once=at_once) as spread:
         for _ in range(CATCH_UP_ROUNDS):
             store.commit_staged(column.name, entries)
             waiting = store.pending(column.name, sources, entries, only_missing=column.state == "live")
@@ -123,26 +125,32 @@ def _pace(gallery: Gallery, routes: Sequence[Route], waiting: Sequence[Unit]) ->
 
 
 class _Told:
-    """What was told of the progress, in rows of the gallery."""
+    """What was told of the progress, in rows of the gallery; units may be worked on side by side."""
 
     def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
+        self._progress, self._lock = progress, threading.Lock()
         self._done = self._total = self._last = 0
+        self._in_hand: dict[str, int] = {}
 
     def begin(self, total: int, waiting: Sequence[Unit]) -> None:
         """So many rows in all, these of them still to do."""
         self._done, self._total, self._last = max(0, total - sum(unit.rows for unit in waiting)), total, -1
+        self._in_hand.clear()
 
-    def within(self, rows: int) -> None:
-        """So many rows of the unit in hand are done."""
-        if self._progress and self._done + rows != self._last:
-            self._last = self._done + rows
-            self._progress(self._last, self._total)
+    def within(self, unit: Unit, rows: int) -> None:
+        """So many rows of a unit in hand are done."""
+        with self._lock:
+            self._in_hand[unit.key] = rows
+            done = self._done + sum(self._in_hand.values())
+            if self._progress and done != self._last:
+                self._last = done
+                self._progress(done, self._total)
 
     def finish(self, unit: Unit) -> None:
         """All of them."""
-        self.within(unit.rows)
-        self._done += unit.rows
+        self.within(unit, unit.rows)
+        with self._lock:
+            self._done += self._in_hand.pop(unit.key)
 
 
 def _stage_round(

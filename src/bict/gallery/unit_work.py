@@ -18,7 +18,7 @@ from bict.gallery.carrying import Carried, Route, carry
 from bict.gallery.gallery import Gallery
 from bict.gallery.ledger import Entry
 from bict.gallery.metadata import Column
-from bict.gallery.pace import Pace, one_thread_each
+from bict.gallery.pace import Pace
 from bict.gallery.privacy import within_boundary
 from bict.gallery.stores import Store, Unit
 from bict.gallery.stores.base import present_vectors
@@ -60,21 +60,20 @@ class UnitWork:
     """Stages one unit of a column in this process; pickled, it becomes `UnitWorkElsewhere`.
 
     Attributes:
-        progress: called with the rows of the unit that are done.
+        progress: called with a unit and the rows of it that are done.
         pace: how many rows are transformed at once; it changes no byte.
     """
 
     gallery: Gallery
     routes: tuple[Route, ...]
     column: Column
-    progress: Callable[[int], None]
+    progress: Callable[[Unit, int], None]
     pace: Pace
 
     def __call__(self, unit: Unit) -> Staged:
         """Stage it."""
         try:
-            with one_thread_each():
-                return Staged(_stage_unit(self, unit))
+            return Staged(_stage_unit(self, unit))
         except RowsChanged as error:
             return Staged(None, str(error))
 
@@ -105,7 +104,9 @@ class UnitWorkElsewhere:
         for route in self.routes:
             if isinstance(route.transform, GpuTransform):
                 route.transform.to_gpu()
-        return UnitWork(Gallery(self.kind.open(self.place)), self.routes, self.column, lambda _: None, Pace())
+        return UnitWork(
+            Gallery(self.kind.open(self.place)), self.routes, self.column, lambda _unit, _rows: None, Pace()
+        )
 
     def __call__(self, unit: Unit) -> Staged:
         """Stage it as the gallery is now."""
@@ -136,7 +137,7 @@ def _stage_unit(work: UnitWork, unit: Unit) -> Entry:
             staged += len(carried.new)
             yield _as_column(carried, part[column.name])
             done += len(part)
-            work.progress(done)
+            work.progress(unit, done)
 
     receipt = store.stage_unit(unit, column.name, vectors())
     return Entry(

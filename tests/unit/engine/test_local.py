@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from bict.engine import overlap
+from bict.engine import LocalEngine, overlap
 
 
 def test_results_come_in_order_with_their_items():
@@ -53,3 +53,24 @@ def test_a_caller_that_stops_early_leaves_no_thread():
     next(results)
     results.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("overlap")]
+
+
+def test_items_side_by_side_come_in_order_and_an_error_waits_for_what_was_begun():
+    both = threading.Barrier(2)
+
+    def work(item):
+        if item < 2:
+            both.wait(5)
+        if item == 2:
+            raise ValueError("no")
+        return item * item
+
+    found, begun = [], []
+    with LocalEngine().workers(lambda item: (begun.append(item), work(item))[1], at_once=2) as spread:
+        assert list(spread([0, 1])) == [(0, 0), (1, 1)]
+        both.reset()
+        begun.clear()
+        with pytest.raises(ValueError, match="no"):
+            found.extend(spread(range(100)))
+    assert {item for item, _ in found} == set(begun) - {2}
+    assert len(begun) < 100

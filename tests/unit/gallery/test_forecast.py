@@ -3,8 +3,8 @@ import pytest
 
 from bict.embeddings import Embeddings, normalise
 from bict.errors import SettingsError
-from bict.gallery import forecast as module
 from bict.gallery import Gallery, plan
+from bict.gallery import forecast as module
 from bict.gallery.forecast import forecast
 
 

@@ -18,7 +18,7 @@ def work(gallery, linear):
     with pytest.raises(KeyboardInterrupt):
         stage(gallery, linear(), progress=_interrupt)
     column, source = gallery.metadata.columns["v2"], gallery.metadata.columns["v1"]
-    return UnitWork(gallery, (Route(source, linear()),), column, lambda _: None, Pace())
+    return UnitWork(gallery, (Route(source, linear()),), column, lambda _unit, _rows: None, Pace())
 
 
 def _interrupt(done, total):

@@ -56,6 +56,8 @@ class Store(Protocol):
 
     address: str
     """As shown to people: without a password."""
+    units_at_once: int
+    """How many units one process may read and stage side by side; 1 where they share a connection."""
     id_column: str
     """Name of the id column, "id" until the gallery says otherwise."""
 

@@ -80,6 +80,8 @@ class LanceStore:
     folder, with `?table=NAME` for another table than `vectors`.
     """
 
+    units_at_once = 2  # one waits for the disk while the other computes
+
     def __init__(self, address: str) -> None:
         self.address = address
         self.id_column = "id"

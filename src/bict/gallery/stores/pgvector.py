@@ -48,6 +48,8 @@ class PgvectorStore:
     pooler between must leave each its session.
     """
 
+    units_at_once = 1
+
     def __init__(self, address: str) -> None:
         driver()
         self._place = parse(address)

@@ -46,6 +46,8 @@ class QdrantStore:
     whether a vector changed after another was made from it; checksums in the ledger do, unit by unit.
     """
 
+    units_at_once = 1
+
     def __init__(self, address: str) -> None:
         place = parse(address)
         client = connect(place, self)
