@@ -61,8 +61,7 @@ def run(manifest: Path, out: Path, old: dict[str, object], new: dict[str, object
         bict.embed(models["new"], f"{data}:gallery", to=str(out / "backfill.parquet"), progress=progress)
 
     before = bict.evaluate(str(gallery), model=models["old"], data=data)
-    with steps("upgrade gallery") as progress:
-        bict.upgrade(str(gallery), [transform], progress=progress)
+    bict.upgrade(str(gallery), [transform], steps=steps)
     after = bict.evaluate(str(gallery), model=models["new"], data=data)
     backfill = bict.evaluate(str(out / "backfill.parquet"), model=models["new"], data=data)
     rows = {"old": before, "upgraded": after, "backfill": backfill}

@@ -45,8 +45,10 @@ class Collection:
     def info(self) -> dict:
         config = {"params": {"vectors": self.vectors}, "hnsw_config": HNSW, "optimizer_config": OPTIMIZERS}
         points = self.shard.info().points_count
+        with_graph = [p for p in self.vectors.values() if p.get("hnsw_config", {}).get("m") != 0]
+        indexed = {"indexed_vectors_count": points * len(with_graph)}
         state = {"status": "green", "optimizer_status": "ok", "segments_count": 1, "payload_schema": {}}
-        return {**state, "points_count": points, "config": config}
+        return {**state, **indexed, "points_count": points, "config": config}
 
 
 class Server:

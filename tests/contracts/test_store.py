@@ -286,11 +286,15 @@ def test_a_row_is_replaced_as_a_whole(address):
     assert found["v2"].null_count == 2
 
 
-def test_an_index_finds_nearly_the_same(address):
+def test_an_index_finds_nearly_the_same_and_is_built_with_progress(address):
     kind, place = store_of(address)
     many = normalised(np.random.default_rng(3).normal(size=(2000, 8)).astype(np.float32))
     store = kind.create(place, [table_of(many)], "{}", unit_rows=600)
-    assert store.build_index("v1", "cosine")
+    told = []
+    assert store.build_index("v1", "cosine", lambda *call: told.append(call))
+    assert told == sorted(told)
+    assert all(0 <= done <= total == told[-1][1] for done, total in told)
+    assert told[-1][0] == told[-1][1] > 0
     exact, near = (store.search("v1", many[:20], 5, "cosine", exact=how) for how in (True, False))
     assert near.ids.shape == (20, 5)
     assert (exact.ids[:, 0] == near.ids[:, 0]).mean() > 0.9

@@ -64,7 +64,7 @@ def _call(function: Function, values: dict[str, Any], hints: dict[str, Any]) -> 
     """Call with progress bars where the function tells its progress; a question comes before any bar."""
     if not {"steps", "progress"} & set(hints):
         return function(**values)
-    with terminal_steps(at_once="steps" in hints) as steps:
+    with terminal_steps(at_once="steps" in hints and "confirm" not in hints) as steps:
         if "steps" in hints:
             return function(**values, steps=steps)
         with steps(function.__name__.strip("_")) as progress:

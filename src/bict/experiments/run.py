@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -142,7 +143,7 @@ class _Run:
         with self.clock.step(f"fit transform to {name}") as progress:
             transform = self.transform(name, old, new, progress)
         with self.clock.step(f"upgrade gallery to {name}") as progress:
-            done = upgrade(gallery, transform, run_dir=self.out, progress=progress)
+            done = upgrade(gallery, transform, run_dir=self.out, steps=lambda _: nullcontext(progress))
             opened = self.out / f"opened-{name}.json"
             if not done.already_upgraded:
                 write_json(opened, [_inside(path, self.out) for path in done.opened])

@@ -16,7 +16,7 @@ from bict.gallery.privacy import OpenLog, within_boundary
 from bict.gallery.staging import StageReport, as_tuple, stage
 from bict.gallery.switching import switch
 from bict.gallery.verification import VerifyReport, verify
-from bict.progress import Progress
+from bict.progress import Steps, silent_steps
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def upgrade(
     *,
     run_dir: Path | None = None,
     engine: Engine | None = None,
-    progress: Progress | None = None,
+    steps: Steps = silent_steps,
     sample: int = 256,
     seed: int = 0,
 ) -> UpgradeReport:
@@ -60,7 +60,7 @@ def upgrade(
         transforms: carry the stored vectors into the new space.
         run_dir: one more folder that may be opened, for the caller's records.
         engine: where units are staged; None for this process.
-        progress: called with rows staged and rows in all.
+        steps: given `stage`, `verify` and `index`, gives the progress of each.
         sample: rows recomputed by `verify`.
         seed: chooses them.
 
@@ -76,10 +76,13 @@ def upgrade(
         made = gallery.metadata.made_by(transform.digest for transform in chosen)
         if made is not None and made.state == "live" and _complete(gallery):
             return UpgradeReport(made.name, already_upgraded=True, staged=None, verified=None, index=None, opened=())
-        staged = stage(gallery, chosen, engine=engine, progress=progress)
-        verified = verify(gallery, chosen, sample=sample, seed=seed)
+        with steps("stage") as progress:
+            staged = stage(gallery, chosen, engine=engine, progress=progress)
+        with steps("verify") as progress:
+            verified = verify(gallery, chosen, sample=sample, seed=seed, progress=progress)
         _require_clean(verified, log, live)
-        index = build_index(gallery, staged.column)
+        with steps("index") as progress:
+            index = build_index(gallery, staged.column, progress=progress)
         if made is None or made.state != "live":
             switch(gallery)
     return UpgradeReport(

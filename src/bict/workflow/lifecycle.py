@@ -131,18 +131,19 @@ def verify(
         return rooms.verify(opened, loaded, sample=sample, seed=seed, progress=progress)
 
 
-def index(gallery: str) -> Step:
+def index(gallery: str, *, progress: Progress = silent) -> Step:
     """Build the index of the staged column before it goes live, or of the live one where nothing is staged.
 
     Args:
         gallery: address of the gallery.
+        progress: called with parts done and parts in all.
 
     Raises:
         BictError: the column is still being staged.
     """
     opened = Gallery.open(gallery)
     with working(opened, [], "upgrade index"):
-        description = rooms.build_index(opened)
+        description = rooms.build_index(opened, progress=progress)
     column = (opened.metadata.staged or opened.metadata.active_column).name
     return Step(gallery, f"index: {description}", column, rooms.status(opened).next)
 

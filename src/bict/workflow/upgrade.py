@@ -10,7 +10,7 @@ from bict.errors import GalleryError
 from bict.gallery import Gallery, UpgradePlan, UpgradeReport
 from bict.gallery import plan as plan_upgrade
 from bict.gallery import upgrade as upgrade_gallery
-from bict.progress import Progress, silent
+from bict.progress import Steps, silent_steps
 from bict.transforms import Transform
 from bict.transforms.precision import FULL
 
@@ -32,7 +32,7 @@ def upgrade(
     address: str | None = None,
     workers: int | None = None,
     confirm: Confirm = agreed,
-    progress: Progress = silent,
+    steps: Steps = silent_steps,
 ) -> UpgradeReport:
     """Stage the upgraded vectors beside the old ones, verify and index them, and switch to them in one step.
 
@@ -49,7 +49,7 @@ def upgrade(
         address: of the Ray cluster, as `auto` or `ray-head:6379`; without one, a Ray is started on this machine.
         workers: processes of Ray at the same time; one per CPU of the cluster where not given.
         confirm: asked with the plan before anything is written.
-        progress: called with rows staged and rows in all.
+        steps: given `stage`, `verify` and `index`, gives the progress of each.
 
     Raises:
         BictError: the gallery or a transform cannot be used, or a check failed; the old vectors stay live.
@@ -62,7 +62,7 @@ def upgrade(
         if not confirm(f"{summary(planned)} Upgrade?"):
             raise GalleryError(f"nothing was written to {opened.address}: the upgrade was not confirmed")
     with open_engine(engine, address=address, workers=workers) as chosen:
-        return upgrade_gallery(opened, loaded, engine=chosen, progress=progress)
+        return upgrade_gallery(opened, loaded, engine=chosen, steps=steps)
 
 
 def load_transforms(transforms: list[Path], precision: str = FULL) -> list[Transform]:

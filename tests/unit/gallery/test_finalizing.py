@@ -8,7 +8,7 @@ from bict.embeddings import Embeddings, normalise
 from bict.errors import GalleryError
 from bict.gallery import Gallery, build_index, finalize, rollback, stage, upgrade, verify
 from bict.gallery.rows import to_rows
-from bict.gallery.stores.lance_search import indexes_of
+from bict.gallery.stores.lance_index import indexes_of
 from bict.spaces import Space
 
 THIRD = Space(name="third", fingerprint="c" * 16, dim=3)

@@ -31,6 +31,18 @@ def test_an_upgrade_changes_the_active_vectors_and_not_one_byte_else(gallery, em
     assert gallery.search(queries, k=1).ids[:, 0].tolist() == ["image-0", "image-1", "image-2"]
 
 
+def test_staging_verifying_and_indexing_tell_how_far_they_are(gallery, linear):
+    told = {}
+
+    def steps(name):
+        told[name] = []
+        return contextlib.nullcontext(lambda *call: told[name].append(call))
+
+    upgrade(gallery, linear(), steps=steps)
+    assert list(told) == ["stage", "verify", "index"]
+    assert {name: calls[-1] for name, calls in told.items()} == {"stage": (25, 25), "verify": (25, 25), "index": (1, 1)}
+
+
 def test_only_the_gallery_was_opened(gallery, linear, tmp_path):
     report = upgrade(gallery, linear())
     assert report.opened

@@ -17,6 +17,7 @@ from bict.embeddings import arrow_to_vectors
 from bict.errors import GalleryError, VectorError
 from bict.gallery.ledger import Entry, Ledger
 from bict.gallery.metadata import VECTOR_COLUMN
+from bict.progress import Progress, silent
 
 BATCH_ROWS = 8192
 
@@ -183,8 +184,12 @@ class Store(Protocol):
         """
         ...
 
-    def build_index(self, column: str, metric: str) -> str:
-        """Build the approximate-nearest-neighbour index of a column, in place of an older one; says what it is."""
+    def build_index(self, column: str, metric: str, progress: Progress = silent) -> str:
+        """Build the approximate-nearest-neighbour index of a column, in place of an older one; says what it is.
+
+        `progress` is called, from whatever thread, with how much is done and how much there is to do, in parts of the
+        store's own choice; at the end all is done.
+        """
         ...
 
     def reclaim(self) -> list[str]:

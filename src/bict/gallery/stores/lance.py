@@ -42,15 +42,9 @@ from bict.gallery.stores.lance_files import (
     with_staged,
     write_file,
 )
+from bict.gallery.stores.lance_index import build_index, foreign_indexes, indexes_of, measured_by
 from bict.gallery.stores.lance_ledgers import listed_files, read_stamps, stale_files, write_stamps
-from bict.gallery.stores.lance_search import (
-    build_index,
-    foreign_indexes,
-    indexes_of,
-    measured_by,
-    search_exactly,
-    search_index,
-)
+from bict.gallery.stores.lance_search import search_exactly, search_index
 from bict.gallery.stores.lance_tables import (
     UNREADABLE,
     WORK,
@@ -64,6 +58,7 @@ from bict.gallery.stores.lance_tables import (
     refuse_occupied,
     require_table,
 )
+from bict.progress import Progress, silent
 
 if TYPE_CHECKING:
     import lance
@@ -355,10 +350,10 @@ class LanceStore:
             data.checkout_version(dropped - 1).restore()  # type: ignore[no-untyped-call]
         return False
 
-    def build_index(self, column: str, metric: str) -> str:
+    def build_index(self, column: str, metric: str, progress: Progress = silent) -> str:
         """IVF with flat lists; fewer than 1,024 rows are searched one by one instead."""
         with changing(self.address):
-            description = build_index(self._refresh(), column, metric)
+            description = build_index(self._refresh(), column, metric, progress)
         self._refresh()
         return description
 

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from bict.embeddings import arrow_to_vectors
 from bict.gallery.stores.base import BATCH_ROWS, Hits
 from bict.gallery.stores.exact import exact_search, scores_of
-from bict.gallery.stores.lance_files import AHEAD, is_vector
+from bict.gallery.stores.lance_files import AHEAD
 from bict.gallery.stores.lance_tables import presence
 
 if TYPE_CHECKING:
     import lance
 
-INDEX_SUFFIX = "_bict"
 SCORES_AT_ONCE = 2**24
-INDEXED_FROM = 1024
 PROBED_SHARE = 0.1
 
 
@@ -53,37 +51,6 @@ def search_index(
     width = min(map(len, ids), default=0)
     found_scores = np.array([row[:width] for row in scores], np.float32).reshape(len(ids), width)
     return Hits(np.array([row[:width].tolist() for row in ids]).reshape(len(ids), width), found_scores)
-
-
-def build_index(data: lance.LanceDataset, column: str, metric: str) -> str:
-    """IVF with flat lists, square root of the rows many; fewer than 1,024 rows are searched one by one instead."""
-    rows = int(data.count_rows(filter=presence([column], [])))
-    if rows < INDEXED_FROM:
-        for index in indexes_of(data, column):  # it would keep what rows held that are gone
-            data.drop_index(index)
-        return f"none: {rows} rows are searched exactly"
-    partitions, name = max(1, round(math.sqrt(rows))), f"{column}_{metric}{INDEX_SUFFIX}"
-    data.create_index(column, "IVF_FLAT", name, metric=metric, replace=True, num_partitions=partitions)
-    return f"IVF_FLAT, {partitions} partitions"
-
-
-def indexes_of(data: lance.LanceDataset, column: str | None = None) -> list[str]:
-    """Names of the indexes that bict built, of one column or of all."""
-    own = [index for index in data.describe_indices() if index.name.endswith(INDEX_SUFFIX)]
-    return [index.name for index in own if column in (None, *index.field_names)]
-
-
-def foreign_indexes(data: lance.LanceDataset) -> list[str]:
-    """Names of the indexes on vector columns that somebody else built."""
-    vectors = {field.name for field in data.schema if is_vector(field.type)}
-    others = [index for index in data.describe_indices() if not index.name.endswith(INDEX_SUFFIX)]
-    return [index.name for index in others if vectors & set(index.field_names)]
-
-
-def measured_by(index: str) -> tuple[str, str]:
-    """Column and metric of an index that bict built."""
-    column, _, metric = index.removesuffix(INDEX_SUFFIX).rpartition("_")
-    return column, metric
 
 
 def _with_vector(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bict.errors import GalleryError, MissingGallery
 from bict.gallery.ledger import Entry
 from bict.gallery.lock import refuse_second, this_process
-from bict.gallery.stores import pgvector_search
+from bict.gallery.stores import pgvector_index, pgvector_search
 from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit, only_vectors
 from bict.gallery.stores.pgvector_link import Link, beside, compose, driver, parse, run, verbatim
 from bict.gallery.stores.pgvector_notes import Notes
@@ -22,6 +22,7 @@ from bict.gallery.stores.pgvector_staging import UNIT_ROWS, Staging
 from bict.gallery.stores.pgvector_table import Table, missing
 from bict.gallery.stores.pgvector_trigger import Document, guard
 from bict.gallery.stores.pgvector_types import Field
+from bict.progress import Progress, silent
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -278,9 +279,9 @@ class PgvectorStore:
         begun = document.states.get(field.name) != "staging" or self._notes.has_units(field.name)
         return begun and field.type_name == "vector" and field.dim in (0, document.widths.get(field.name, field.dim))
 
-    def build_index(self, column: str, metric: str) -> str:
+    def build_index(self, column: str, metric: str, progress: Progress = silent) -> str:
         """HNSW; more than 2,000 dimensions in half precision, and none beyond 4,000."""
-        return pgvector_search.build_index(self._table, column, metric)
+        return pgvector_index.build_index(self._table, column, metric, progress)
 
     def reclaim(self) -> list[str]:
         """Write the table anew with VACUUM FULL; meanwhile nobody else can use it."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 STREAMED_FROM = 16
 LARGEST_EF = 1000
 ITERATIVE_SINCE = (0, 8)
-VECTOR_DIMS, HALFVEC_DIMS = 2000, 4000
 HALF_MORE = 4
 FOUND_INDEX = """
 SELECT i.indisvalid, pg_get_indexdef(i.indexrelid) LIKE '%%halfvec%%' FROM pg_catalog.pg_index i
@@ -167,40 +166,3 @@ def index_name(link: Link, column: str, suffix: str = "") -> str:
 def vector_indexes(link: Link) -> list[str]:
     """Names of the HNSW and IVF indexes on the table, whoever built them."""
     return [str(name) for (name,) in link.rows("looking for indexes", VECTOR_INDEXES, link.relation)]
-
-
-def build_index(table: Table, column: str, metric: str) -> str:
-    """Build an HNSW index beside an older one, which serves until the new one is there; says what it is."""
-    target, link = table.field(column), table.link
-    if target.dim > HALFVEC_DIMS:
-        return f"none: {target.dim} dimensions are searched exactly, pgvector indexes up to {HALFVEC_DIMS}"
-    if not target.declared:
-        return f"none: column {column!r} declares no width, so pgvector cannot index it"
-    schema, name, new = link.relation[0], index_name(link, column), index_name(link, column, "_new")
-    half = target.dim > VECTOR_DIMS
-    kind = "halfvec" if half else "vector"
-    statement = compose(
-        "CREATE INDEX CONCURRENTLY {new} ON {t} USING hnsw ({expression} {classes})",
-        new=new,
-        t=link.relation,
-        expression=compose("({c}::halfvec({dim}))" if half else "{c}", c=column, dim=target.dim),
-        classes=f"{kind}_{metric_of(metric).classes}",
-    )
-    with link.doing(f"building the index of {column!r}") as connection:
-        swap = (
-            compose("DROP INDEX CONCURRENTLY IF EXISTS {old}", old=(schema, name)),
-            compose("ALTER INDEX {new} RENAME TO {name}", new=(schema, new), name=name),
-        )
-        if _valid(link, new) and not _valid(link, name):  # a kill came between the two
-            for step in swap:
-                run(connection, step)
-        run(connection, compose("DROP INDEX CONCURRENTLY IF EXISTS {new}", new=(schema, new)))
-        run(connection, statement)
-        for step in swap:
-            run(connection, step)
-    return f"HNSW over {kind}({target.dim}), m 16, ef_construction 64"
-
-
-def _valid(link: Link, name: str) -> bool:
-    found = link.rows("looking for the index", FOUND_INDEX, [link.relation[0], name])
-    return bool(found and found[0][0])

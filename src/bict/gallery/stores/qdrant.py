@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self
@@ -27,14 +26,12 @@ from bict.gallery.stores.base import (
     require_staged,
 )
 from bict.gallery.stores.qdrant_collection import ID_COLUMN, Collection
+from bict.gallery.stores.qdrant_index import build_index, set_edges
 from bict.gallery.stores.qdrant_link import Link, Place, beside, connect, parse
 from bict.gallery.stores.qdrant_points import ROWS_AT_ONCE, has_vector, plain_id, point_id, refuse_unfit
 from bict.gallery.stores.qdrant_ranges import UNIT_ROWS, Ranges
 from bict.gallery.stores.qdrant_side import CREATING, SCHEMA, Side, SideLedger, leased
-
-GRAPH_EDGES = 16
-INDEX_SECONDS = 6 * 3600.0
-POLL_SECONDS = 0.5
+from bict.progress import Progress, silent
 
 
 class QdrantStore:
@@ -278,16 +275,8 @@ class QdrantStore:
                 vector_name=column,
                 vector_name_config=config,
             )
-            self._set_edges(column, 0)
+            set_edges(self._link, column, 0)
         self._ranges.note(column)
-
-    def _set_edges(self, column: str, edges: int) -> None:
-        """Let Qdrant build a graph with so many edges a node over a vector; 0 for none."""
-        from qdrant_client.models import HnswConfigDiff, VectorParamsDiff  # noqa: PLC0415
-
-        if not self._link.local:
-            config = {column: VectorParamsDiff(hnsw_config=HnswConfigDiff(m=edges))}
-            self._link.ask("changing its index", "update_collection", vectors_config=config)
 
     def units(self, column: str) -> list[Unit]:
         """Ranges of ids, which stay when points come and go; the key names the range."""
@@ -329,20 +318,10 @@ class QdrantStore:
         self._side.forget(column)
         self._erase_free_pages()
 
-    def build_index(self, column: str, metric: str) -> str:
+    def build_index(self, column: str, metric: str, progress: Progress = silent) -> str:
         """Let Qdrant build its graph over the vector, and wait until its optimizers are done."""
         del metric
-        if self._link.local:
-            return "none: local mode searches exactly"
-        self._set_edges(column, GRAPH_EDGES)
-        deadline, green = time.monotonic() + INDEX_SECONDS, 0
-        while green < 2:  # an optimizer may not have begun at the first look
-            time.sleep(POLL_SECONDS)
-            status = self._link.ask("waiting for its index", "get_collection").status.value
-            green = green + 1 if status == "green" else 0
-            if status == "red" or time.monotonic() > deadline:
-                raise GalleryError(f"the index of {column!r} in {self.address} is not built, its status is {status!r}")
-        return f"HNSW, {GRAPH_EDGES} edges a node, in segments above the server's indexing threshold"
+        return build_index(self._link, column, self.count_missing([column], []), progress)
 
     def reclaim(self) -> list[str]:
         """In a folder, write the file anew without what was deleted; a server does so when it rewrites segments."""

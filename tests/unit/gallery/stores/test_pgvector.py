@@ -20,7 +20,7 @@ from bict.embeddings import Embeddings, arrow_to_vectors, normalise, vectors_to_
 from bict.errors import BictError, GalleryError, MissingExtra
 from bict.gallery import Gallery, build_index, discard, finalize, info, rollback, stage, status, switch, upgrade, verify
 from bict.gallery.adopting import adopt
-from bict.gallery.stores import open_store, pgvector_link, pgvector_search, pgvector_staging, store_of
+from bict.gallery.stores import open_store, pgvector_index, pgvector_link, pgvector_search, pgvector_staging, store_of
 from bict.gallery.stores.pgvector import PgvectorStore
 from bict.gallery.stores.pgvector_link import parse
 from bict.spaces import Space
@@ -851,6 +851,29 @@ class TestIndex:
             while sql(uses, name).fetchone() != (used,) and time.monotonic() < until:
                 time.sleep(0.05)
             assert sql(uses, name).fetchone() == (used,)
+
+    def test_a_second_connection_sees_how_far_an_index_is(self, address, monkeypatch):
+        monkeypatch.setattr(pgvector_index, "POLL_SECONDS", 0.001)
+        vectors = np.random.default_rng(0).normal(size=(3000, 32)).astype(np.float32)
+        rows = pa.table({"id": pa.array(range(3000)), "v1": vectors_to_arrow(vectors)})
+        store, told = PgvectorStore.create(address, [rows], "{}", unit_rows=5000), []
+        store.build_index("v1", "l2", lambda *call: told.append(call))
+        shares = [done for done, _ in told]
+        assert len(set(shares)) > 5
+        assert shares == sorted(shares)
+        assert {total for _, total in told} == {100}
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%pg_stat_progress%%' AND pid <> %s"
+        until = time.monotonic() + 5
+        while store._link.one("counting", sessions, [0]) > 1 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert store._link.one("counting", sessions, [0]) == 1  # this one itself
+
+    def test_an_index_is_built_where_nobody_may_watch(self, address, embeddings, monkeypatch):
+        store, told = make(address, embeddings).store, []
+        monkeypatch.setattr(pgvector_index, "POLL_SECONDS", 0)
+        monkeypatch.setattr(pgvector_index, "BUILDING", "SELECT 1 FROM nothing_of_this_name")
+        assert store.build_index("v1", "l2", lambda *call: told.append(call)).startswith("HNSW")
+        assert told == [(100, 100)]
 
     def test_many_queries_find_what_few_find(self, address, embeddings):
         gallery = make(address, embeddings)

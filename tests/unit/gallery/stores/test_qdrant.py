@@ -25,7 +25,7 @@ from bict.gallery.adopting import adopt
 from bict.gallery.ledger import Entry
 from bict.gallery.lock import this_process
 from bict.gallery.staging import stage
-from bict.gallery.stores import open_store, qdrant, qdrant_link, qdrant_ranges, qdrant_side
+from bict.gallery.stores import open_store, qdrant_index, qdrant_link, qdrant_ranges, qdrant_side
 from bict.gallery.stores.base import source_bytes
 from bict.gallery.stores.qdrant import QdrantStore
 from bict.gallery.switching import rollback, switch
@@ -376,7 +376,7 @@ def test_restaging_keeps_what_a_model_wrote(tmp_path, linear, monkeypatch):
 
 def test_rows_that_only_the_live_column_has_hold_a_switch_up(address, linear, monkeypatch):
     """Also rows without a vector in the source; those that have one in both are no reason, whatever checksums say."""
-    monkeypatch.setattr(qdrant, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(qdrant_index, "POLL_SECONDS", 0.01)
     third = Space(name="third", fingerprint="c" * 16, dim=5)
     gallery = Gallery.create(address, embedded(), unit_rows=10)
     upgrade(gallery, linear())
@@ -408,7 +408,7 @@ def foreign(address, points, vectors, **settings):
 
 
 def test_a_collection_of_somebody_else_is_adopted_and_upgraded(address, linear, monkeypatch):
-    monkeypatch.setattr(qdrant, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(qdrant_index, "POLL_SECONDS", 0.01)
     old = embedded().vectors
     points = [
         models.PointStruct(id=row, vector={"image": vector.tolist()}, payload={"shop": "north", "price": row / 7})
@@ -473,7 +473,7 @@ def test_multivectors_sparse_vectors_and_payload_are_not_staged_over(tmp_path):
 
 
 def test_notes_about_a_deleted_collection_are_not_taken_for_those_of_another(address, linear, monkeypatch):
-    monkeypatch.setattr(qdrant, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(qdrant_index, "POLL_SECONDS", 0.01)
     upgrade(Gallery.create(address, embedded()), linear())
     keep = open_store(address)
     client_of(keep).delete_collection("items")
@@ -505,13 +505,15 @@ def test_a_collection_whose_writing_was_cut_off_is_no_gallery(address):
 
 
 def test_the_index_is_left_alone_while_a_column_is_written(qdrant_server, monkeypatch):
-    monkeypatch.setattr(qdrant, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(qdrant_index, "POLL_SECONDS", 0.01)
     server, port = qdrant_server
     store = make(f"qdrant://127.0.0.1:{port}/items")
     stage_all(store)
     edges = lambda: server.collections["items"].vectors["v2"]["hnsw_config"]["m"]  # noqa: E731
     assert edges() == 0
-    assert store.build_index("v2", "cosine").startswith("HNSW, 16 edges a node")
+    told = []
+    assert store.build_index("v2", "cosine", lambda *call: told.append(call)).startswith("HNSW, 16 edges a node")
+    assert told == [(ROWS, ROWS)] * 3  # the vectors of v1 that the server counted before are no progress
     store.begin_stage("v2", 2, "cosine")
     assert edges() == 16
 
