@@ -5,10 +5,10 @@
         benchmarks/records/upgrade_throughput_postgresql.json
 
 In one run, for each number of rows and each transform: scan alone, transform alone, write alone, staging (all three,
-with checksums), verification and the index, and beside them what `bict upgrade plan --rows` had forecast before. Each
-is measured in a process of its own that did not write the gallery, so that its peak memory is that of staging. At the
-end images a second of the smallest pretrained backbone here, without decoding, and a migration by isotrieve, where it
-is installed (pip install 'bict[peers]').
+with checksums), verification and, for the first transform, the index; beside them what `bict upgrade plan --rows` had
+forecast. Each is measured in a process of its own that did not write the gallery, so that its peak memory is that of
+staging. At the end images a second of the smallest pretrained backbone here, without decoding, and a migration by
+isotrieve, where it is installed (pip install 'bict[peers]').
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,6 +82,7 @@ def linear() -> Transform:
     return Transform(Ridge.from_state(state, Ridge().settings()), OLD, NEW)
 
 
+STEPS = {"stage": "staging", "verify": "verify", "index": "index"}
 TRANSFORMS = {"linear": linear, "mlp": mlp, "mlp in bfloat16": lambda: mlp().at("bfloat16")}
 
 
@@ -98,7 +100,7 @@ def predict(address: str, rows: int, transform: str) -> dict[str, Any]:
     return asdict(forecast(Gallery.open(address), TRANSFORMS[transform](), rows))
 
 
-def measure(address: str, rows: int, transform: str) -> dict[str, Any]:
+def measure(address: str, rows: int, transform: str, *, index: bool = False) -> dict[str, Any]:
     few_arenas()  # as `bict upgrade` does
     gallery, psi, seconds = Gallery.open(address), TRANSFORMS[transform](), {}
     sample = next(batches(BLOCK))[0]
@@ -112,7 +114,8 @@ def measure(address: str, rows: int, transform: str) -> dict[str, Any]:
     began = time.perf_counter()
     assert verify(gallery, psi, sample=0).passed
     seconds["verify"] = time.perf_counter() - began
-    seconds["index"] = clock(lambda: build_index(gallery))
+    if index:
+        seconds["index"] = clock(lambda: build_index(gallery))
     discard(gallery)
     seconds["write"] = write_alone(gallery, sample)
     slowest = max(("scan", "transform", "write"), key=lambda name: seconds[name])
@@ -154,7 +157,7 @@ def write_alone(gallery: Gallery, sample: Embeddings) -> float:
     return seconds
 
 
-PARTS = {"write": write, "predict": predict, "measure": measure}
+PARTS = {"write": write, "predict": predict, "measure": measure, "measure-index": partial(measure, index=True)}
 
 
 def clock(work: Callable[[], object]) -> float:
@@ -240,7 +243,7 @@ def place(store: str, folder: Path) -> Iterator[str]:
         yield address
 
 
-def one_size(store: str, rows: int, transforms: list[str]) -> list[dict[str, Any]]:
+def one_size(store: str, rows: int, transforms: list[str], *, index: bool) -> list[dict[str, Any]]:
     folder, results = Path(tempfile.mkdtemp(prefix="bict-throughput-")), []
     try:
         copy = copied(rows, folder)
@@ -248,13 +251,11 @@ def one_size(store: str, rows: int, transforms: list[str]) -> list[dict[str, Any
             alone("write", address, rows)
             for transform in transforms:
                 expected = alone("predict", address, rows, transform)
-                found = alone("measure", address, rows, transform)
-                parts = {
-                    name: expected[f"{name}_seconds"] / found["seconds"][short]
-                    for name, short in (("stage", "staging"), ("verify", "verify"), ("index", "index"))
-                }
-                real = sum(found["seconds"][name] for name in ("staging", "verify", "index"))
-                whole = sum(expected[f"{name}_seconds"] for name in parts) / real
+                part = "measure-index" if index and transform == transforms[0] else "measure"
+                found = alone(part, address, rows, transform)
+                measured = {name: found["seconds"][short] for name, short in STEPS.items() if short in found["seconds"]}
+                parts = {name: expected[f"{name}_seconds"] / taken for name, taken in measured.items()}
+                whole = sum(expected[f"{name}_seconds"] for name in measured) / sum(measured.values())
                 results.append(
                     {
                         "rows": rows,
@@ -275,13 +276,15 @@ def show(results: list[dict[str, Any]]) -> None:
     columns = (f"{one['rows']:,}\n{one['transform']}" for one in results)
     table = Table("rows/s", *columns)
     for name in ("scan", "transform", "write", "staging", "verify", "index"):
-        table.add_row(name, *(f"{one[f'{name}_rows_per_second']:,.0f}" for one in results))
+        rates = (one.get(f"{name}_rows_per_second") for one in results)
+        table.add_row(name, *("-" if rate is None else f"{rate:,.0f}" for rate in rates))
     table.add_row("staging, of the slowest stage", *(f"{one['staging_share_of_slowest_stage']:.0%}" for one in results))
     table.add_row("cores busy meanwhile", *(f"{one['cores_busy_while_staging']:.2f}" for one in results))
     table.add_row("staging, of a plain copy", *(f"{one['share_of_copy']:.0%}" for one in results))
     table.add_row("peak memory, MB", *(f"{one['peak_megabytes']:,.0f}" for one in results))
     for name in ("stage", "verify", "index", "all"):
-        table.add_row(f"forecast, {name}", *(f"{one['forecast_over_measured'][name]:.2f}" for one in results))
+        ratios = (one["forecast_over_measured"].get(name) for one in results)
+        table.add_row(f"forecast, {name}", *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios))
     Console(width=120).print(table)
 
 
@@ -300,6 +303,7 @@ def main(
     rows: Annotated[list[int], typer.Option(help="Gallery rows; give it several times.")] = [1_000_000, 10_000_000],  # noqa: B006
     store: Annotated[str, typer.Option(help="lance or postgresql.")] = "lance",
     transform: Annotated[list[str], typer.Option(help=f"Of {', '.join(TRANSFORMS)}.")] = list(TRANSFORMS),  # noqa: B006
+    index: Annotated[bool, typer.Option(help="Build the index too, for the first transform: it takes longest.")] = True,
     beside: Annotated[bool, typer.Option(help="Also embed pictures, and migrate with isotrieve.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
     part: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -309,7 +313,7 @@ def main(
         print(json.dumps(PARTS[part](address, rows[0], transform[0])))
         return
     load = os.getloadavg()
-    results = [one for number in rows for one in one_size(store, number, transform)]
+    results = [one for number in rows for one in one_size(store, number, transform, index=index)]
     show(results)
     record = {
         "benchmark": "upgrade_throughput",

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeGuard
 
 from bict.engine import Engine, LocalEngine, Spread
@@ -86,7 +86,7 @@ def stage(
     if pace is None:
         pace = Pace() if engine.remote else _pace(gallery, routes, [u for u in units if u.key not in entries])
     at_once = min(store.units_at_once, pace.threads)
-    work = UnitWork(gallery, routes, column, told.within, replace(pace, threads=-(-pace.threads // at_once)))
+    work = UnitWork(gallery, routes, column, told.within, pace)
     with one_thread_each(), engine.workers(work, gpu=work.gains_from_gpu, at_once=at_once) as spread:
         for _ in range(CATCH_UP_ROUNDS):
             store.commit_staged(column.name, entries)
