@@ -29,7 +29,14 @@ lint: $(VENV)/.installed  ## format, rules, types, import layers
 bench: $(VENV)/.installed  ## the committed figures: Omniglot over three seeds, upgrades that are killed, speed
 	$(BIN)/python benchmarks/omniglot_extended_class.py --json benchmarks/records/omniglot_extended_class.json
 	$(BIN)/python benchmarks/ranking_speed.py --json benchmarks/records/ranking_speed.json
-	$(BIN)/python benchmarks/upgrade_speed.py --json benchmarks/records/upgrade_speed.json
+	$(BIN)/python benchmarks/upgrade_throughput.py --json benchmarks/records/upgrade_throughput.json
+	$(BIN)/python benchmarks/upgrade_throughput.py --store postgresql --rows 1000000 --transform linear \
+		--transform mlp --index-most 0 --no-beside \
+		--json benchmarks/records/upgrade_throughput_postgresql.json
+	$(BIN)/python benchmarks/cluster_model.py --json benchmarks/records/cluster_model.json
+	$(BIN)/python benchmarks/fit_scale.py --rows 1000000 --rows 10000000 --json benchmarks/records/fit_scale.json
+	$(BIN)/python benchmarks/training_speed.py --json benchmarks/records/training_speed.json
+	$(BIN)/python benchmarks/index_reuse.py --rows 200000 --no-graph --json benchmarks/records/index_reuse.json
 	$(BIN)/python benchmarks/pgvector_staging.py --json benchmarks/records/pgvector_staging.json
 	$(BIN)/python benchmarks/chaos.py --runs 120 --json benchmarks/records/chaos_lance.json
 	$(BIN)/python benchmarks/chaos.py --store postgresql --runs 100 --json benchmarks/records/chaos_postgresql.json

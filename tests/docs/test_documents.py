@@ -79,12 +79,28 @@ def test_what_operations_says_was_tried_is_in_the_records() -> None:
         for name in ("kills", "searches", "rows_lost", "rows_wrong", "payload_changed", "searches_failed"):
             row = next(line for line in text.splitlines() if line.startswith("|") and name.replace("_", " ") in line)
             assert f" {record[name]:,} " in row, (path.name, name)
-    speed = json.loads((records / "upgrade_speed.json").read_text())
-    for result in speed["results"]:
-        assert f"{result['staging_rows_per_second']:,.0f}" in text
-        assert f"{result['staging_share_of_slowest_stage']:.0%}" in text
     staging = json.loads((records / "pgvector_staging.json").read_text())
     assert f"{staging['rows_per_second']['stage by unit']:,.0f}" in text
+
+
+def test_what_scale_says_is_in_the_records() -> None:
+    text = (ROOT / "docs" / "scale.md").read_text()
+    assert not re.findall(r"@[A-Z]+@", text)
+    records = {path.stem: json.loads(path.read_text()) for path in (ROOT / "benchmarks" / "records").glob("*.json")}
+    for result in records["upgrade_throughput"]["results"]:
+        assert f" {result['staging_rows_per_second']:,.0f} |" in text
+        assert f" {result['staging_share_of_slowest_stage']:.0%} |" in text
+        assert f" {result['forecast_over_measured']['stage']:.2f} |" in text
+    for result in records["cluster_model"]["results"]:
+        assert f" {result['simulated_seconds'] / 3600:.2f} | {result['ratio']:.2f} |" in text
+    for result in records["fit_scale"]["results"]:
+        assert f" {result['fit']['peak_megabytes']:,.0f} |" in text
+    ranking = records["ranking_speed"]
+    for name in ("pytorch-metric-learning", "torchmetrics"):
+        assert f"{ranking['beside']['ratios'][name]:.1f} times as fast as {name}" in " ".join(text.split())
+    assert f"{ranking['large']['peak_mib']:,.0f} MiB beyond the vectors" in " ".join(text.split())
+    for result in records["training_speed"]["results"]:
+        assert f"| {result['backbone']} | {result['ratio']:.3f} |" in text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)

@@ -24,6 +24,8 @@ from bict.gallery.staging import (
 from bict.progress import Progress, silent
 
 QUERIES, NEIGHBOURS = 256, 10
+ROOM = 3
+"""Columns that fit a disk on which a column is staged and indexed."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,12 @@ def plan(
     needed, free = gallery.store.bytes_needed(chosen[0].target.dim)
     if free is not None and needed > free:
         problems.append(f"{needed:,} bytes are needed and {free:,} are free: free disk first")
+    warnings = _warnings(gallery, routes, begun and made is not None and made.state != "live")
+    if free is not None and needed <= free < ROOM * needed:
+        warnings = (
+            *warnings,
+            f"an index takes the bytes of the column again, twice while it is built: {free:,} are free",
+        )
     return UpgradePlan(
         gallery=gallery.address,
         column=column if routes else None,
@@ -138,7 +146,7 @@ def plan(
         kept_neighbours=measured.kept if measured else None,
         forecast=expected,
         problems=tuple(problems),
-        warnings=_warnings(gallery, routes, begun and made is not None and made.state != "live"),
+        warnings=warnings,
     )
 
 

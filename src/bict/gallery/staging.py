@@ -85,9 +85,9 @@ def stage(
     told, unread = _Told(progress), Counter[str]()
     if pace is None:
         pace = Pace() if engine.remote else _pace(gallery, routes, [u for u in units if u.key not in entries])
-    at_once = min(store.units_at_once, pace.threads)
     work = UnitWork(gallery, routes, column, told.within, pace)
-    with one_thread_each(), engine.workers(work, gpu=work.gains_from_gpu, at_once=at_once) as spread:
+    workers = engine.workers(work, gpu=work.gains_from_gpu, at_once=store.units_at_once)
+    with one_thread_each(), workers as spread:
         for _ in range(CATCH_UP_ROUNDS):
             store.commit_staged(column.name, entries)
             waiting = store.pending(column.name, sources, entries, only_missing=column.state == "live")

@@ -58,7 +58,7 @@ def sweep_chart(curve: Sequence[tuple[float, Line]], title: str, name: str) -> s
             curve[0][1].rows["old"].mean, color=COLOURS["ink"], linewidth=1, linestyle=(0, (5, 3)), label="old"
         )
         axes.set_xscale("symlog", linthresh=min([weight for weight in weights if weight > 0], default=1.0))
-        axes.set_xticks(weights, [f"{weight:g}" for weight in weights])
+        axes.set_xticks(weights, [f"{weight:g}" for weight in weights], rotation=45)
         axes.minorticks_off()
         axes.set_xlabel(f"backward weight of {title}")
         axes.set_ylabel("mAP")
