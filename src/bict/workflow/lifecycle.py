@@ -37,7 +37,7 @@ def plan(
     """Say what an upgrade would write where, how long it takes and what stands against it; nothing is written to it.
 
     With --rows or --workers it forecasts an upgrade of another size: it stages, verifies and indexes random vectors
-    beside the gallery, in the same store, for about half a minute, and removes them.
+    beside the gallery, in the same store, for half a minute or so (PostgreSQL: a few), and removes them.
 
     Args:
         gallery: address of the gallery.
