@@ -36,7 +36,7 @@ def serving() -> Iterator[str]:
 
 
 def _make_bucket(endpoint: str) -> None:
-    for _ in range(200):
+    for _ in range(600):
         try:
             request = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")  # noqa: S310
             urllib.request.urlopen(request, timeout=5).close()  # noqa: S310

@@ -121,6 +121,9 @@ def step(result: Any, as_json: bool) -> None:  # noqa: ANN401  (what the steps o
     _lines(STEP_LINES[type(result).__name__](result), content, as_json)
 
 
+SAME = " --precision ..., as now"
+
+
 def _plan_lines(plan: UpgradePlan) -> dict[str, str]:
     seconds = (
         "not measured" if plan.seconds is None else f"about {plan.seconds:,.0f} s at {plan.rows_per_second:,.0f} rows/s"
@@ -139,7 +142,9 @@ def _plan_lines(plan: UpgradePlan) -> dict[str, str]:
     lines |= {f"note {number}": text for number, text in enumerate(plan.warnings, 1)}
     lines |= {f"PROBLEM {number}": text for number, text in enumerate(plan.problems, 1)}
     return lines | {
-        "next": "nothing was written; bict upgrade run GALLERY TRANSFORM" if plan.passed else "mend the problems"
+        "next": f"nothing was written; bict upgrade run GALLERY TRANSFORM{SAME if plan.kept_neighbours else ''}"
+        if plan.passed
+        else "mend the problems"
     }
 
 
@@ -158,7 +163,7 @@ def _forecast_lines(found: Forecast) -> dict[str, str]:
         "FORECAST": f"{found.rows:,} rows {who}, from a trial of {found.trial_rows:,} random vectors that was removed",
         "staging": f"{_duration(found.stage_seconds)} at {found.rows_per_second:,.0f} rows/s; {moved}",
         "storage": f"{found.bytes_per_second / 1e6:,.0f} MB/s must be read and written, or staging waits for it",
-        "verifying": f"{_duration(found.verify_seconds)}, in one process",
+        "verifying": f"{_duration(found.verify_seconds)}, in one process, and two searches of its sample",
         "index": f"{_duration(found.index_seconds)}, in the store; the least certain figure",
         "in all": _duration(found.seconds),
     }
@@ -170,7 +175,7 @@ def _stage_lines(report: StageReport) -> dict[str, str]:
         "staged": f"{report.rows:,} rows in {report.units} units{skipped}, to column {report.column}",
         "from": ", ".join(report.sources),
         "seconds": f"{report.seconds:.1f}",
-        "next": "bict upgrade verify GALLERY TRANSFORM",
+        "next": "bict upgrade verify GALLERY TRANSFORM" + (SAME if report.rounded else ""),
     }
 
 

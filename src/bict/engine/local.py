@@ -16,9 +16,12 @@ Result = TypeVar("Result")
 
 
 class LocalEngine:
-    """In this process: one item after the other, or some at a time, each in a thread."""
+    """In this process: one item after the other, or some at a time, each in a thread, and `at_most` so many."""
 
     remote = False
+
+    def __init__(self, at_most: int | None = None) -> None:
+        self.at_most = at_most
 
     @contextmanager
     def workers(
@@ -26,11 +29,12 @@ class LocalEngine:
     ) -> Iterator[base.Spread[base.Item, base.Result]]:
         """The function itself, called on the CPU of this process."""
         del gpu
+        threads = at_once if self.at_most is None else min(at_once, self.at_most)
 
         def spread(items: Sequence[base.Item]) -> Iterator[tuple[base.Item, base.Result]]:
-            if at_once == 1:
+            if threads == 1:
                 return ((item, function(item)) for item in items)
-            return _side_by_side(function, items, at_once)
+            return _side_by_side(function, items, threads)
 
         yield spread
 
@@ -42,6 +46,8 @@ def _side_by_side(
     failed: list[BaseException] = []
 
     def attempt(item: Item) -> list[Result]:
+        if failed:
+            return []
         try:
             return [function(item)]
         except BaseException as error:  # raised below

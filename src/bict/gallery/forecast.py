@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from bict.embeddings import Embeddings, normalise, vectors_to_arrow
+from bict.engine import LocalEngine
 from bict.errors import SettingsError
 from bict.gallery.carrying import Route, VectorTransform
 from bict.gallery.gallery import Gallery
@@ -41,7 +42,7 @@ class Forecast:
         trial_rows: random vectors that were staged, verified and indexed beside the gallery for it.
         rows_per_second: staged by all workers together, once they work.
         stage_seconds: of staging.
-        verify_seconds: of verifying, in one process.
+        verify_seconds: of verifying, in one process, without the neighbours of its sample: two searches more.
         index_seconds: of the index, in the store; extrapolated from the trial by a power of the rows.
         bytes_to_read: vectors of the old column.
         bytes_to_write: vectors of the new column.
@@ -100,11 +101,12 @@ def forecast(
     if rows < 1 or (workers is not None and workers < 1):
         raise SettingsError(f"found {rows} rows and {workers} workers, expected at least 1")
     pace = Pace() if workers else _pace(gallery, transform)
-    small = _try(gallery, transform, FIRST, pace)
+    engine = LocalEngine(at_most=1 if workers else None)
+    small = _try(gallery, transform, FIRST, pace, engine)
     progress(1, 2)
     slowest = max(small.stage, small.index)
     size = int(min(MOST, max(LEAST, TRIAL_SECONDS * FIRST / slowest)))
-    large = _try(gallery, transform, size, pace)
+    large = _try(gallery, transform, size, pace, engine)
     progress(2, 2)
     each = _each(small, large, lambda trial: trial.stage)
     rate = (workers or 1) / each
@@ -115,7 +117,7 @@ def forecast(
         workers=workers,
         trial_rows=small.rows + large.rows,
         rows_per_second=rate,
-        stage_seconds=small.stage - each * small.rows + rows / rate,
+        stage_seconds=max(0.0, small.stage - each * small.rows) + rows / rate,
         verify_seconds=rows * _each(small, large, lambda trial: trial.verify),
         index_seconds=large.index * (rows / large.rows) ** float(np.clip(power, *NEAR_LINEAR)),
         bytes_to_read=rows * read,
@@ -125,7 +127,9 @@ def forecast(
 
 
 def _pace(gallery: Gallery, transform: VectorTransform) -> Pace:
-    route, rows = Route(gallery.metadata.active_column, transform), _sample(transform.source, 0, BATCH_ROWS)
+    stored = gallery.metadata.stored.values()
+    source = next((c for c in stored if c.space.same_as(transform.source)), gallery.metadata.active_column)
+    route, rows = Route(source, transform), _sample(transform.source, 0, BATCH_ROWS)
     columns = {"id": pa.array(rows.ids), route.source.name: vectors_to_arrow(rows.vectors)}
     return find_pace([route], pa.record_batch(columns), "id")[0]
 
@@ -136,9 +140,9 @@ def _each(small: _Trial, large: _Trial, seconds: Callable[[_Trial], float]) -> f
     return more if more > 0 else seconds(large) / large.rows
 
 
-def _try(gallery: Gallery, transform: VectorTransform, rows: int, pace: Pace) -> _Trial:
+def _try(gallery: Gallery, transform: VectorTransform, rows: int, pace: Pace, engine: LocalEngine) -> _Trial:
     with _scratch(gallery, transform.source, rows) as scratch:
-        staged = stage(scratch, transform, pace=pace)
+        staged = stage(scratch, transform, engine=engine, pace=pace)
         began = time.perf_counter()
         verify(scratch, transform, sample=0)
         verified = time.perf_counter()

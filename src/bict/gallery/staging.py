@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from bict.engine import Engine, LocalEngine, Spread
 from bict.errors import GalleryError, RowsChanged, SpaceError
-from bict.gallery.carrying import Route, Transforms, VectorTransform
+from bict.gallery.carrying import Route, Transforms, VectorTransform, full_precision
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column, GalleryMetadata, Origin
 from bict.gallery.pace import WORTH, Pace, find_pace, one_thread_each
@@ -37,6 +37,7 @@ class StageReport:
         units: units of the gallery.
         units_skipped: units that were finished before.
         seconds: wall-clock time of this run.
+        rounded: whether a transform computed in less than float32.
     """
 
     sources: tuple[str, ...]
@@ -45,6 +46,7 @@ class StageReport:
     units: int
     units_skipped: int
     seconds: float
+    rounded: bool
 
 
 def stage(
@@ -106,7 +108,8 @@ def stage(
     if column.state == "staging":
         gallery.edit(lambda newest: newest.changed(column.name, state="staged"))
     seconds = time.perf_counter() - started
-    return StageReport(tuple(sources), column.name, store.count(), len(units), skipped, seconds)
+    rounded = any(full_precision(route.transform) is not route.transform for route in routes)
+    return StageReport(tuple(sources), column.name, store.count(), len(units), skipped, seconds, rounded)
 
 
 def _pace(gallery: Gallery, routes: Sequence[Route], waiting: Sequence[Unit]) -> Pace:

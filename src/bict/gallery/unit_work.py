@@ -130,8 +130,9 @@ def _stage_unit(work: UnitWork, unit: Unit) -> Entry:
     def vectors() -> Iterator[pa.FixedSizeListArray]:
         nonlocal staged
         done = 0
-        parts = (part for batch in store.read_unit(unit, names) for part in work.pace.slices(batch))
-        for part, carried in overlap(carrying, parts, threads=work.pace.threads):
+        pace = work.pace if len(work.routes) == 1 else Pace(work.pace.threads)  # the checksum goes route by route
+        parts = (part for batch in store.read_unit(unit, names) for part in pace.slices(batch))
+        for part, carried in overlap(carrying, parts, threads=pace.threads):
             new_sum.update(carried.new.data)
             old_sum.update(carried.old)
             staged += len(carried.new)

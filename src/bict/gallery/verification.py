@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bict.embeddings import NORM_TOLERANCE
 from bict.errors import GalleryError, SettingsError
-from bict.gallery.carrying import Route, Transforms, VectorTransform, carry
+from bict.gallery.carrying import Route, Transforms, VectorTransform, carry, full_precision
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column
 from bict.gallery.staging import as_tuple, find_routes
@@ -24,6 +24,8 @@ from bict.progress import Progress, silent
 
 Vectors = NDArray[np.float32]
 PAIRS = 4096
+ROUNDED = 1e-2
+"""Tolerance where the transforms round: kernels of another machine, or of a GPU, round another way."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def verify(
         transforms: the ones the column was made by.
         sample: rows to recompute, and to compare the neighbours of.
         seed: chooses the rows.
-        tolerance: largest `|recomputed - staged| / max(1, |recomputed|)` of a row.
+        tolerance: largest `|recomputed - staged| / max(1, |recomputed|)` of a row; at least .01 in less than float32.
         k: neighbours compared between old and staged vectors, each row without itself; information, not a gate.
         progress: called with rows done and rows in all.
 
@@ -104,8 +106,13 @@ def verify(
     column = metadata.made_by(transform.digest for transform in chosen)
     if column is None:
         digests = ", ".join(transform.digest[:12] for transform in chosen)
-        raise GalleryError(f"{gallery.address} has no column made by transform {digests}: stage it first")
+        raise GalleryError(
+            f"{gallery.address} has no column made by transform {digests}: stage it first, or name the --precision it "
+            "was staged in"
+        )
     routes = find_routes(metadata, chosen)
+    if any(full_precision(transform) is not transform for transform in chosen):
+        tolerance = max(tolerance, ROUNDED)
     rows = len(gallery)
     picked = np.sort(np.random.default_rng(seed).choice(rows, min(sample, rows), replace=False))
     walk = _walk(gallery, routes, column, picked, tolerance, progress)

@@ -140,8 +140,7 @@ class Directed:
             TransformError: the directory cannot be written, or another precision than float32.
         """
         directory = Path(directory)
-        if self.precision != FULL:
-            raise TransformError(f"this {self.noun} computes in {self.precision}: save the one it was made from")
+        self._require_full()
         state = {name: np.asarray(array, order="C") for name, array in self.rung.state().items()}
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -189,6 +188,7 @@ class Directed:
             MissingExtra: onnx or onnxruntime is not installed.
             TransformError: the file cannot be written, or the model does not do what `apply` does.
         """
+        self._require_full()
         path, content = Path(path), onnx_model(self)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,6 +211,10 @@ class Directed:
             created=self.created,
             bict_version=version("bict"),
         )
+
+    def _require_full(self) -> None:
+        if self.precision != FULL:
+            raise TransformError(f"this {self.noun} computes in {self.precision}: write the one it was made from")
 
     def _check_direction(self, space: Space) -> None:
         if space.same_as(self.target) and not space.same_as(self.source):

@@ -1,5 +1,6 @@
 import pytest
 
+from bict.engine import LocalEngine
 from bict.errors import GalleryError
 from bict.gallery import finalize, info, stage, status, switch, upgrade, verify
 from bict.gallery.indexing import build_index
@@ -66,7 +67,7 @@ def test_the_status_names_the_next_step_at_every_stage(gallery, linear):
         found = status(type(gallery).open(gallery.address))
         seen.append((found.state, found.units_done, found.units))
 
-    stage(gallery, linear(), progress=look)
+    stage(gallery, linear(), engine=LocalEngine(at_most=1), progress=look)
     assert seen == [("staging", 0, 3), ("staging", 1, 3), ("staging", 2, 3)]
     found = status(gallery)
     assert (found.state, found.rows_done, found.checked) == ("staged", 25, False)

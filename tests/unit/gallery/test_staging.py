@@ -41,14 +41,16 @@ def test_staging_twice_does_nothing_the_second_time(gallery, linear):
         stage(gallery, linear(seed=1))
 
 
-def test_a_killed_staging_goes_on_where_it_was(gallery, embeddings, linear):
+@pytest.mark.parametrize(("at_once", "finished"), [(1, {2}), (2, {0, 1, 2})])
+def test_a_killed_staging_goes_on_where_it_was(gallery, embeddings, linear, at_once, finished):
     script = f"""
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from conftest import Linear
+        from bict.engine import LocalEngine
         from bict.gallery import Gallery, stage
         kill = lambda rows: rows >= 20 and os.kill(os.getpid(), signal.SIGKILL)
-        stage(Gallery.open({gallery.address!r}), Linear(before=kill))
+        stage(Gallery.open({gallery.address!r}), Linear(before=kill), engine=LocalEngine({at_once}))
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environment, check=False)
@@ -56,7 +58,9 @@ def test_a_killed_staging_goes_on_where_it_was(gallery, embeddings, linear):
     assert gallery.metadata.columns["v2"].state == "staging"
     transform = linear()
     report = stage(Gallery.open(gallery.address), transform)
-    assert (report.units, report.units_skipped, transform.batches) == (3, 2, [5])
+    assert report.units == 3
+    assert report.units_skipped in finished
+    assert sum(transform.batches) == 25 - 10 * report.units_skipped
     np.testing.assert_allclose(gallery.vectors("v2").vectors, expected_vectors(transform, embeddings()), atol=1e-6)
 
 
@@ -160,7 +164,7 @@ def test_rows_added_changed_and_deleted_while_it_stages_are_caught_up(gallery, e
             assert other.delete(["image-4", "image-20"]) == 2
 
     transform = linear(before=meanwhile)
-    stage(gallery, transform)
+    stage(gallery, transform, engine=LocalEngine(at_most=1))
     live, staged = gallery.vectors("v1"), gallery.vectors("v2")
     assert staged.ids.tolist() == live.ids.tolist()
     assert len(live) == 28

@@ -1,9 +1,11 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from bict.embeddings import Embeddings, normalise
-from bict.errors import SettingsError, TransformError
+from bict.errors import GalleryError, SettingsError, TransformError
+from bict.gallery import Gallery, upgrade, verify
 from bict.spaces import Space
 from bict.transforms import FCT, Pairs, ResidualMLP, Ridge, Transform
 from bict.transforms.precision import PRECISIONS
@@ -52,6 +54,20 @@ def test_what_cannot_be_computed_or_saved_is_refused(transform, tmp_path):
         transform.at("half")
     with pytest.raises(SettingsError, match="ridge has no network to compute in bfloat16: leave --precision out"):
         fitted(Ridge()).at("bfloat16")
-    with pytest.raises(TransformError, match="computes in bfloat16: save the one it was made from"):
-        transform.at("bfloat16").save(tmp_path / "psi")
+    for write in (transform.at("bfloat16").save, transform.at("bfloat16").to_onnx):
+        with pytest.raises(TransformError, match="computes in bfloat16: write the one it was made from"):
+            write(tmp_path / "psi")
     assert not (tmp_path / "psi").exists()
+
+
+def test_a_gallery_is_upgraded_verified_and_gone_on_with_in_less_precision(transform, tmp_path):
+    gallery = Gallery.create(tmp_path / "g", Embeddings(np.arange(90), unit(90, 24, 2), OLD), unit_rows=40)
+    rounded = transform.at("bfloat16")
+    report = upgrade(gallery, rounded, sample=50)
+    assert report.verified.passed
+    assert report.staged.rounded
+    found = gallery.store.fetch(pa.array([7]), ["v2"])["v2"][0].values.to_numpy()
+    assert np.array_equal(found, rounded.apply(Embeddings(np.arange(90), unit(90, 24, 2), OLD)).vectors[7])
+    assert upgrade(gallery, rounded).already_upgraded
+    with pytest.raises(GalleryError, match="or name the --precision it was staged in"):
+        verify(gallery, transform)

@@ -382,7 +382,8 @@ class LanceStore:
         write_stamps(self._work, erased & present)
         for column in self._work.folders():  # what was staged for fragments as they are no more
             keys = {unit.key for unit in self.units(column)}
-            remove_unused(self._refresh(), stale_files(self.ledger(column), keys))
+            with suppress(GalleryError):  # of a damaged ledger, whose files the sweep leaves too
+                remove_unused(self._refresh(), stale_files(self.ledger(column), keys))
         self._sweep()
         for name in indexes_of(self._refresh()):
             self.build_index(*measured_by(name))

@@ -127,6 +127,7 @@ class PgvectorStore:
     def destroy(self) -> None:
         """Drop the table, and forget it, in one transaction."""
         with self._link.transaction("dropping the table") as connection:
+            guard(self._link, connection, Document(), self._table.fields())
             run(connection, compose("DROP TABLE {t}", t=self._link.relation))
             self._notes.forget(connection)
         self._link.close()
