@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bict.embeddings import Embeddings
+from bict.engine import LocalEngine
 from bict.errors import GalleryError, SpaceError
 from bict.gallery import Gallery, discard, info, stage, switch, verify
 from bict.gallery.rows import to_rows
