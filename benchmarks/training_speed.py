@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -34,7 +35,6 @@ from bict.training import TrainSettings
 from bict.training.loop import Loop, Trainee, make_optimizer
 from bict.training.train import PIXEL_CACHE
 
-COMMAND = "python benchmarks/training_speed.py"
 PHOTO = (640, 480)
 PER_CLASS = 20
 
@@ -149,7 +149,8 @@ def main() -> None:
     Console().print(table)
     if options.json:
         packages = {name: version(name) for name in ("bict", "torch")} | {"python": platform.python_version()}
-        about = {"benchmark": "training_speed", "command": COMMAND, "threads": torch.get_num_threads()}
+        command = " ".join(["python", "benchmarks/training_speed.py", *sys.argv[1:]])
+        about = {"benchmark": "training_speed", "command": command, "threads": torch.get_num_threads()}
         write_json(options.json, {**about, "results": results, "photos": photos, "versions": packages})
 
 

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.errors import GalleryError, RowsChanged, VectorError
@@ -42,9 +41,9 @@ from bict.gallery.stores.lance_files import (
     with_staged,
     write_file,
 )
-from bict.gallery.stores.lance_index import build_index, foreign_indexes, indexes_of, measured_by
+from bict.gallery.stores.lance_index import build_index, copies_of, indexes_of, measured_by
 from bict.gallery.stores.lance_ledgers import listed_files, read_stamps, stale_files, write_stamps
-from bict.gallery.stores.lance_search import search_exactly, search_index
+from bict.gallery.stores.lance_search import rows_with, search_exactly, search_index
 from bict.gallery.stores.lance_tables import (
     UNREADABLE,
     WORK,
@@ -78,8 +77,7 @@ class LanceStore:
     units_at_once = 2  # one waits for the disk while the other computes
 
     def __init__(self, address: str) -> None:
-        self.address = address
-        self.id_column = "id"
+        self.address, self.id_column = address, "id"
         self._folder, table = parse_address(address)
         self.place = f"{absolute(self._folder.uri)}?{urlencode({'table': table})}"
         self._path = self._folder / f"{table}.lance"
@@ -215,12 +213,8 @@ class LanceStore:
     def fetch(self, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
         """The rows with these ids, found in one pass over the ids."""
         with reading(self.address):
-            data, start, found = self._refresh(), 0, [np.zeros(0, np.int64)]
-            wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
-            for batch in data.to_batches(columns=[self.id_column], batch_size=BATCH_ROWS):
-                found.append(start + np.flatnonzero(pc.is_in(batch[self.id_column], value_set=wanted)))
-                start += len(batch)
-            return data.take(np.concatenate(found).tolist(), columns=[self.id_column, *columns])
+            data = self._refresh()
+            return data.take(rows_with(data, self.id_column, ids), columns=[self.id_column, *columns])
 
     def search(self, column: str, queries: NDArray[np.float32], k: int, metric: str, *, exact: bool = True) -> Hits:
         """One pass over the column, or a few partitions of its index; once more where a version vanished meanwhile."""
@@ -360,12 +354,7 @@ class LanceStore:
     def reclaim(self) -> list[str]:
         """Write files with dropped columns or deleted rows anew, remove all older versions, and build indexes again."""
         self._rewrite()
-        copies = []
-        if tags := self._data.tags.list():
-            copies.append(f"tagged versions of {self._path}: {', '.join(sorted(tags))}")
-        if foreign := foreign_indexes(self._data):
-            copies.append(f"indexes that bict did not build, until they are built again: {', '.join(foreign)}")
-        return copies
+        return copies_of(self._data, str(self._path))
 
     def _rewrite(self) -> None:
         """Files without dead bytes in the place of those with some, indexes built again, and no older version."""

@@ -49,6 +49,16 @@ def foreign_indexes(data: lance.LanceDataset) -> list[str]:
     return [index.name for index in others if vectors & set(index.field_names)]
 
 
+def copies_of(data: lance.LanceDataset, path: str) -> list[str]:
+    """Where vectors of dropped columns and deleted rows may remain: tagged versions, and indexes of somebody else."""
+    copies = []
+    if tags := data.tags.list():
+        copies.append(f"tagged versions of {path}: {', '.join(sorted(tags))}")
+    if foreign := foreign_indexes(data):
+        copies.append(f"indexes that bict did not build, until they are built again: {', '.join(foreign)}")
+    return copies
+
+
 def measured_by(index: str) -> tuple[str, str]:
     """Column and metric of an index that bict built."""
     column, _, metric = index.removesuffix(INDEX_SUFFIX).rpartition("_")

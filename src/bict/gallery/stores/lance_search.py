@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bict.embeddings import arrow_to_vectors
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 SCORES_AT_ONCE = 2**24
 PROBED_SHARE = 0.1
+
+
+def rows_with(data: lance.LanceDataset, id_column: str, ids: pa.Array) -> list[int]:
+    """Numbers of the rows with these ids, in scan order, found in one pass over the ids."""
+    start, found = 0, [np.zeros(0, np.int64)]
+    wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    for batch in data.to_batches(columns=[id_column], batch_size=BATCH_ROWS):
+        found.append(start + np.flatnonzero(pc.is_in(batch[id_column], value_set=wanted)))
+        start += len(batch)
+    return [int(row) for row in np.concatenate(found)]
 
 
 def search_exactly(
