@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -47,11 +48,16 @@ GOALS = ("upgrade", "rollback", "finalize")
 # --- the process that is killed -------------------------------------------------------------------------------------
 
 
+def told(step: str) -> contextlib.AbstractContextManager[Callable[[int, int], None]]:
+    """Say when something of a unit is staged."""
+    return contextlib.nullcontext(lambda _done, _total: print("staging", flush=True) if step == "stage" else None)
+
+
 def work(address: str, goal: str, pause: float) -> None:
     """Do what is left of the upgrade, and then of the goal; the state is found in the gallery alone."""
     print("ready", flush=True)
     gallery = Gallery.open(address)
-    upgrade(gallery, Reference(pause), progress=lambda done, total: print("staging", flush=True))
+    upgrade(gallery, Reference(pause), steps=told)
     print("switched", flush=True)
     if goal == "rollback":
         rollback(gallery)

@@ -42,7 +42,7 @@ try:
 except ImportError as error:
     raise SystemExit(f"{error.name} is not installed, and bict is compared with it: pip install '.[dev]'") from None
 
-AGREEMENT = 1e-6
+AGREEMENT = 1e-4
 BLOCK = 1000
 MEMORY_MB = 256
 

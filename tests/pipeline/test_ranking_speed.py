@@ -19,7 +19,7 @@ def test_every_way_finds_the_same_map(tmp_path: Path) -> None:
     maps = record["beside"]["map"]
     assert set(maps) == {"bict", "argsort per query", "pytorch-metric-learning", "torchmetrics"}
     assert 0.1 < maps["bict"] < 0.9
-    assert max(maps.values()) - min(maps.values()) < 1e-6
+    assert max(maps.values()) - min(maps.values()) < 1e-4
     large = record["large"]
     assert large["rows"] == {"queries": 50, "rows": 3000, "dim": 16, "classes": 100}
     assert 0 < large["peak_mib"] < large["memory_mb"]

@@ -18,7 +18,7 @@ SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
 def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(SCRIPTS))
     try:
         spec.loader.exec_module(module)

@@ -73,6 +73,6 @@ def load_transforms(transforms: list[Path], precision: str = FULL) -> list[Trans
 
 def summary(planned: UpgradePlan) -> str:
     """One sentence of a plan."""
-    time = "" if planned.seconds is None else f", about {planned.seconds:,.0f} s of reading and transforming"
+    time = "" if planned.seconds is None else f", about {planned.seconds:,.0f} s of transforming"
     where = f"{planned.rows:,} rows of {planned.gallery} go to column {planned.column}"
     return f"{where}, {planned.bytes_to_write:,} bytes{time}."
