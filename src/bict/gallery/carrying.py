@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -62,6 +62,11 @@ class RoundedTransform(Protocol):
 def full_precision(transform: VectorTransform) -> VectorTransform:
     """The same transform computing in float32."""
     return transform.exact if isinstance(transform, RoundedTransform) else transform
+
+
+def rounds(transforms: Iterable[VectorTransform]) -> bool:
+    """Whether one of them computes in less than float32."""
+    return any(full_precision(transform) is not transform for transform in transforms)
 
 
 @dataclass(frozen=True)

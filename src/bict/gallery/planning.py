@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from bict.errors import BictError
-from bict.gallery.carrying import Route, Transforms, VectorTransform, carry, full_precision
+from bict.gallery.carrying import Route, Transforms, VectorTransform, carry, full_precision, rounds
 from bict.gallery.forecast import Forecast, forecast
 from bict.gallery.gallery import Gallery
 from bict.gallery.pace import Pace, find_pace
@@ -196,9 +196,9 @@ def _kept_neighbours(routes: tuple[Route, ...], batch: pa.RecordBatch, id_column
 
     The vectors that search are in float32, as a model would make them.
     """
-    full = [Route(route.source, full_precision(route.transform)) for route in routes]
-    if all(route.transform is exact.transform for route, exact in zip(routes, full, strict=True)):
+    if not rounds(route.transform for route in routes):
         return None
+    full = [Route(route.source, full_precision(route.transform)) for route in routes]
     exact, rounded = (carry(some, batch, id_column).new for some in (full, routes))
     nearest = []
     for rows in (exact, rounded):

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from bict.engine import Engine, LocalEngine, Spread
 from bict.errors import GalleryError, RowsChanged, SpaceError
-from bict.gallery.carrying import Route, Transforms, VectorTransform, full_precision
+from bict.gallery.carrying import Route, Transforms, VectorTransform, rounds
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column, GalleryMetadata, Origin
 from bict.gallery.pace import WORTH, Pace, find_pace, one_thread_each
@@ -108,7 +108,7 @@ def stage(
     if column.state == "staging":
         gallery.edit(lambda newest: newest.changed(column.name, state="staged"))
     seconds = time.perf_counter() - started
-    rounded = any(full_precision(route.transform) is not route.transform for route in routes)
+    rounded = rounds(route.transform for route in routes)
     return StageReport(tuple(sources), column.name, store.count(), len(units), skipped, seconds, rounded)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bict.embeddings import NORM_TOLERANCE
 from bict.errors import GalleryError, SettingsError
-from bict.gallery.carrying import Route, Transforms, VectorTransform, carry, full_precision
+from bict.gallery.carrying import Route, Transforms, VectorTransform, carry, rounds
 from bict.gallery.gallery import Gallery
 from bict.gallery.metadata import Column
 from bict.gallery.staging import as_tuple, find_routes
@@ -111,7 +111,7 @@ def verify(
             "was staged in"
         )
     routes = find_routes(metadata, chosen)
-    if any(full_precision(transform) is not transform for transform in chosen):
+    if rounds(chosen):
         tolerance = max(tolerance, ROUNDED)
     rows = len(gallery)
     picked = np.sort(np.random.default_rng(seed).choice(rows, min(sample, rows), replace=False))
