@@ -40,9 +40,8 @@ from rich.table import Table
 from bict.cli.memory import few_arenas
 from bict.embeddings import Embeddings, normalise, vectors_to_arrow
 from bict.engine import overlap
-from bict.gallery import Gallery, build_index, discard, stage, verify
+from bict.gallery import Gallery, build_index, discard, plan, stage, verify
 from bict.gallery.carrying import Route
-from bict.gallery.forecast import forecast
 from bict.gallery.pace import Pace, find_pace, one_thread_each
 from bict.runs import write_json
 from bict.spaces import Space
@@ -97,7 +96,7 @@ def write(address: str, rows: int, _transform: str) -> dict[str, Any]:
 
 def predict(address: str, rows: int, transform: str) -> dict[str, Any]:
     """The forecast, from a gallery whose size it does not look at."""
-    return asdict(forecast(Gallery.open(address), TRANSFORMS[transform](), rows))
+    return asdict(plan(Gallery.open(address), TRANSFORMS[transform](), rows=rows).forecast)
 
 
 def measure(address: str, rows: int, transform: str, *, index: bool = False) -> dict[str, Any]:
@@ -305,7 +304,7 @@ def main(
     transform: Annotated[list[str], typer.Option(help=f"Of {', '.join(TRANSFORMS)}.")] = list(TRANSFORMS),  # noqa: B006
     index_most: Annotated[
         int, typer.Option(help="Build the index too, for the first transform, up to so many rows: it takes longest.")
-    ] = 1_000_000,
+    ] = 10_000_000,
     beside: Annotated[bool, typer.Option(help="Also embed pictures, and migrate with isotrieve.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
     part: Annotated[str | None, typer.Option(hidden=True)] = None,

@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from bict.cli.show_assessment import assess, doubtful  # noqa: F401  (found here by name)
+from bict.cli.show_experiment import experiment_list, experiment_report, experiment_run  # noqa: F401
 
 if TYPE_CHECKING:
     from bict.evaluation import PairResult
-    from bict.experiments.experiment import Known
     from bict.gallery import (
         Check,
         Finalized,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from bict.gallery.forecast import Forecast
     from bict.models import Model
     from bict.reports import ResultRecord
-    from bict.reports.bench import BenchRecord
     from bict.transforms import Transform
     from bict.workflow.embed import Embedded
     from bict.workflow.gallery import Deleted, Moved
@@ -320,55 +319,6 @@ def benchmark(scores: dict[str, dict[str, float]], as_json: bool) -> None:
     for kind, values in scores.items():
         table.add_row(kind, *(f"{value:.4f}" for value in values.values()))
     _console().print(table)
-
-
-def experiment_list(known: Known, as_json: bool) -> None:
-    """Scenarios, methods and groups."""
-    if as_json:
-        typer.echo(json.dumps(asdict(known)))
-        return
-    for title, entries in (("scenario", known.scenarios), ("method", known.methods)):
-        table = _table(title, "")
-        for name, line in entries.items():
-            table.add_row(name, escape(line))
-        _console().print(table)
-    _lines({name: ", ".join(members) for name, members in known.groups.items()}, {}, as_json=False)
-
-
-def experiment_run(records: list[BenchRecord], as_json: bool) -> None:
-    """One line for each method, the best first; as JSON a list of records."""
-    from bict.reports.bench_table import baselines, lines, marks, reference, served_share  # noqa: PLC0415
-
-    if as_json:
-        typer.echo(json.dumps([json.loads(record.model_dump_json(by_alias=True)) for record in records]))
-        return
-    if records[0].scenario == "sequential":
-        table = _table("gallery and generation", "mAP")
-        for line in lines(records):
-            for name, spread in line.rows.items():
-                table.add_row(f"{line.method}, {name}", str(spread))
-        _console().print(table)
-        return
-    if records[0].quick:
-        _console().print("--quick: undertrained models, these figures say nothing about the methods", style="yellow")
-    found = lines(records)
-    first, base = reference(found), baselines(found)
-    marked = marks(records, first.method)
-    table = _table("method", "backward", "served", "blended", "fused", "own backfill", "share")
-    for line in found:
-        served = f"{line.rows[line.served or '']}{marked.get(line.method, '')}"
-        cells = [line.rows.get("backward"), served, *(line.rows.get(name) for name in ("blended", "fused", "backfill"))]
-        table.add_row(line.method, *("" if cell is None else str(cell) for cell in [*cells, served_share(line)]))
-    _console().print(table)
-    old, free = (base.rows[name] for name in ("old", "free_backfill"))
-    _console().print(
-        f"old {old}, free new model's backfill {free}; + -: served above or below {first.method}", style="dim"
-    )
-
-
-def experiment_report(page: Path, as_json: bool) -> None:
-    """Where the page is."""
-    report(page, as_json)
 
 
 def report(page: Path, as_json: bool) -> None:

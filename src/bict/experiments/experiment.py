@@ -33,6 +33,14 @@ class Known:
     groups: dict[str, list[str]]
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What methods gave, and the directory of which `bict experiment report` makes a page."""
+
+    records: list[BenchRecord]
+    directory: Path
+
+
 def list_() -> Known:
     """Show the scenarios and methods there are."""
     return Known(
@@ -54,7 +62,7 @@ def run(
     quick: bool = False,
     strict: bool = False,
     steps: Steps = silent_steps,
-) -> list[BenchRecord]:
+) -> Ran:
     """Run methods in one scenario, each from training to evaluation, on the same splits.
 
     Models, vectors and transforms are kept and shared, so one more method costs only what it needs itself; what is
@@ -84,11 +92,12 @@ def run(
         images = load_images(data, root=data_root, strict=strict, progress=progress)
     images = some_classes(images, classes or (QUICK_CLASSES if quick else 0))
     command = _command(scenario, methods, seeds, data, classes, quick)
-    return [
+    records = [
         run_method(name, scenario, images, Path(out), seed=seed, quick=quick, steps=steps, command=command)
         for seed in numbers
         for name in wanted
     ]
+    return Ran(records, Path(out) / "quick" if quick else Path(out))
 
 
 def report(directory: Path = Path("runs/experiments"), *, out: Path | None = None) -> Path:

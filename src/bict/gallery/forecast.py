@@ -9,16 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
-from bict.embeddings import Embeddings, normalise, vectors_to_arrow
+from bict.embeddings import Embeddings, normalise
 from bict.engine import LocalEngine
 from bict.errors import SettingsError
-from bict.gallery.carrying import Route, VectorTransform
+from bict.gallery.carrying import VectorTransform
 from bict.gallery.gallery import Gallery
-from bict.gallery.pace import Pace, find_pace
+from bict.gallery.pace import Pace
 from bict.gallery.staging import stage
-from bict.gallery.stores.base import BATCH_ROWS
 from bict.gallery.verification import verify
 from bict.progress import Progress, silent
 from bict.spaces import Space
@@ -79,6 +77,7 @@ def forecast(
     transform: VectorTransform,
     rows: int,
     *,
+    pace: Pace,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Forecast:
@@ -90,7 +89,8 @@ def forecast(
         gallery: says which store; it is neither read nor written.
         transform: from the space of one of its columns.
         rows: to upgrade.
-        workers: processes of one thread each; None for this process in all its threads.
+        pace: at which this process transforms.
+        workers: processes of one thread each; None for this process at its pace.
         progress: called with trials done, of two.
 
     Raises:
@@ -100,7 +100,7 @@ def forecast(
     """
     if rows < 1 or (workers is not None and workers < 1):
         raise SettingsError(f"found {rows} rows and {workers} workers, expected at least 1")
-    pace = Pace() if workers else _pace(gallery, transform)
+    pace = Pace() if workers else pace
     engine = LocalEngine(at_most=1 if workers else None)
     small = _try(gallery, transform, FIRST, pace, engine)
     progress(1, 2)
@@ -124,14 +124,6 @@ def forecast(
         bytes_to_write=rows * write,
         bytes_per_second=rate * (read + write),
     )
-
-
-def _pace(gallery: Gallery, transform: VectorTransform) -> Pace:
-    stored = gallery.metadata.stored.values()
-    source = next((c for c in stored if c.space.same_as(transform.source)), gallery.metadata.active_column)
-    route, rows = Route(source, transform), _sample(transform.source, 0, BATCH_ROWS)
-    columns = {"id": pa.array(rows.ids), route.source.name: vectors_to_arrow(rows.vectors)}
-    return find_pace([route], pa.record_batch(columns), "id")[0]
 
 
 def _each(small: _Trial, large: _Trial, seconds: Callable[[_Trial], float]) -> float:

@@ -122,7 +122,8 @@ def plan(
             problems.append(str(error))
     expected = None
     if measured and (rows is not None or workers is not None):
-        expected = forecast(gallery, routes[0].transform, rows or there, workers=workers, progress=progress)
+        size, pace = there if rows is None else rows, measured.pace
+        expected = forecast(gallery, routes[0].transform, size, pace=pace, workers=workers, progress=progress)
     needed, free = gallery.store.bytes_needed(chosen[0].target.dim)
     if free is not None and needed > free:
         problems.append(f"{needed:,} bytes are needed and {free:,} are free: free disk first")

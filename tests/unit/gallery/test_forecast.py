@@ -6,6 +6,7 @@ from bict.errors import SettingsError
 from bict.gallery import Gallery, plan
 from bict.gallery import forecast as module
 from bict.gallery.forecast import forecast
+from bict.gallery.pace import Pace
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +21,14 @@ def everything(gallery):
 
 def test_a_forecast_grows_with_rows_and_falls_with_workers_and_leaves_nothing(gallery, linear):
     before = everything(gallery)
-    found = forecast(gallery, linear(), 10**9, workers=64)
+    found = forecast(gallery, linear(), 10**9, pace=Pace(), workers=64)
     assert everything(gallery) == before
     assert found.trial_rows == 4500
     assert (found.bytes_to_read, found.bytes_to_write) == (10**9 * 4 * 4, 10**9 * 6 * 4)
     assert found.bytes_per_second == pytest.approx(found.rows_per_second * (4 + 6) * 4)
     assert found.stage_seconds == pytest.approx(10**9 / found.rows_per_second, rel=0.5, abs=10)
     assert found.seconds == found.stage_seconds + found.verify_seconds + found.index_seconds
-    fewer = forecast(gallery, linear(), 10**9, workers=1)
+    fewer = forecast(gallery, linear(), 10**9, pace=Pace(), workers=1)
     assert fewer.rows_per_second < found.rows_per_second
 
 
@@ -38,14 +39,14 @@ def test_a_trial_that_fails_leaves_nothing(gallery, linear):
         raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
-        forecast(gallery, linear(before=fails), 100, workers=1)
+        forecast(gallery, linear(before=fails), 100, pace=Pace())
     assert everything(gallery) == before
 
 
 @pytest.mark.parametrize("asked", [{"rows": 0}, {"rows": 5, "workers": 0}])
 def test_no_rows_and_no_workers_are_refused(gallery, linear, asked):
     with pytest.raises(SettingsError, match="expected at least 1"):
-        forecast(gallery, linear(), asked["rows"], workers=asked.get("workers"))
+        plan(gallery, linear(), **asked)
 
 
 def test_a_plan_has_a_forecast_where_one_is_asked_for(gallery, linear):
