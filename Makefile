@@ -14,8 +14,8 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed  ## the whole upgrade on built-in images, 4 1/4 minutes on 2 cores
 	$(BIN)/bict demo
 
-test: $(VENV)/.installed  ## every test
-	$(BIN)/pytest
+test: $(VENV)/.installed  ## every test, file by file on all cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-fast: $(VENV)/.installed  ## the tests that train nothing long
 	$(BIN)/pytest -m "not slow"
@@ -36,7 +36,7 @@ bench: $(VENV)/.installed  ## the committed figures: Omniglot over three seeds, 
 	$(BIN)/python benchmarks/cluster_model.py --json benchmarks/records/cluster_model.json
 	$(BIN)/python benchmarks/fit_scale.py --rows 1000000 --rows 10000000 --json benchmarks/records/fit_scale.json
 	$(BIN)/python benchmarks/training_speed.py --json benchmarks/records/training_speed.json
-	$(BIN)/python benchmarks/index_reuse.py --rows 200000 --no-graph --json benchmarks/records/index_reuse.json
+	$(BIN)/python benchmarks/index_reuse.py --rows 500000 --queries 500 --repeats 2 --json benchmarks/records/index_reuse.json
 	$(BIN)/python benchmarks/pgvector_staging.py --json benchmarks/records/pgvector_staging.json
 	$(BIN)/python benchmarks/chaos.py --runs 120 --json benchmarks/records/chaos_lance.json
 	$(BIN)/python benchmarks/chaos.py --store postgresql --runs 100 --json benchmarks/records/chaos_postgresql.json

@@ -301,6 +301,13 @@ def test_an_index_finds_nearly_the_same_and_is_built_with_progress(address):
     np.testing.assert_allclose(near.scores[:, 0], 1, atol=1e-3)
 
 
+def test_an_index_of_more_rows_takes_longer_and_more_than_in_proportion(address):
+    store = make(address)
+    for rows in (10, 1_000, 10**6, 10**9):
+        assert store.index_work(2 * rows) > 2 * store.index_work(rows) > 0
+    assert store.index_work(2 * 10**9) < 3 * store.index_work(10**9)
+
+
 def normalised(vectors):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +25,6 @@ FIRST, LEAST, MOST = 16_384, 65_536, 524_288
 TRIAL_SECONDS = 10.0
 UNIT_ROWS = 65_536
 FLOAT_BYTES = 4
-NEAR_LINEAR = (1.0, 1.5)
-"""Bounds of the power of the rows with which an index grows: lists that are searched through grow with 3/2."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Forecast:
         rows_per_second: staged by all workers together, once they work.
         stage_seconds: of staging.
         verify_seconds: of verifying, in one process, without the neighbours of its sample: two searches more.
-        index_seconds: of the index, in the store; extrapolated from the trial by a power of the rows.
+        index_seconds: of the index, in the store; extrapolated from the larger trial as the store says it grows.
         bytes_to_read: vectors of the old column.
         bytes_to_write: vectors of the new column.
         bytes_per_second: read and written together, which storage and network must bear.
@@ -111,7 +108,7 @@ def forecast(
     each = _each(small, large, lambda trial: trial.stage)
     rate = (workers or 1) / each
     read, write = (FLOAT_BYTES * space.dim for space in (transform.source, transform.target))
-    power = math.log(max(large.index, 1e-9) / max(small.index, 1e-9)) / math.log(large.rows / small.rows)
+    work = gallery.store.index_work
     return Forecast(
         rows=rows,
         workers=workers,
@@ -119,7 +116,7 @@ def forecast(
         rows_per_second=rate,
         stage_seconds=max(0.0, small.stage - each * small.rows) + rows / rate,
         verify_seconds=rows * _each(small, large, lambda trial: trial.verify),
-        index_seconds=large.index * (rows / large.rows) ** float(np.clip(power, *NEAR_LINEAR)),
+        index_seconds=large.index * work(rows) / work(large.rows),
         bytes_to_read=rows * read,
         bytes_to_write=rows * write,
         bytes_per_second=rate * (read + write),

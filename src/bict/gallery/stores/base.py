@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -192,6 +193,10 @@ class Store(Protocol):
         """
         ...
 
+    def index_work(self, rows: int) -> float:
+        """How the time of `build_index` grows with the rows, in units of the store's own choice."""
+        ...
+
     def reclaim(self) -> list[str]:
         """Free the disk that dropped columns and deleted rows still take; says where copies may remain."""
         ...
@@ -215,6 +220,11 @@ class Store(Protocol):
     def locked(self, owner: str) -> AbstractContextManager[None]:
         """Hold the gallery for one upgrade at a time; refused with the holder's name, unless its process is dead."""
         ...
+
+
+def graph_work(rows: int) -> float:
+    """Steps to build a graph: each row walks through those before it, along the logarithm of their number."""
+    return rows * math.log(max(rows, 2))
 
 
 def check_vector_columns(table: pa.Table) -> pa.Table:

@@ -41,7 +41,7 @@ from bict.gallery.stores.lance_files import (
     with_staged,
     write_file,
 )
-from bict.gallery.stores.lance_index import build_index, copies_of, indexes_of, measured_by
+from bict.gallery.stores.lance_index import build_index, copies_of, index_work, indexes_of, measured_by
 from bict.gallery.stores.lance_ledgers import listed_files, read_stamps, stale_files, write_stamps
 from bict.gallery.stores.lance_search import rows_with, search_exactly, search_index
 from bict.gallery.stores.lance_tables import (
@@ -229,10 +229,8 @@ class LanceStore:
     def units(self, column: str) -> list[Unit]:
         """One unit per fragment; its key covers the files that hold the ids and the other vectors."""
         data = self._refresh()
-        return [
-            Unit(unit_key(data, fragment, self.id_column, column), fragment.count_rows())
-            for fragment in data.get_fragments()
-        ]
+        parts = data.get_fragments()
+        return [Unit(unit_key(data, part, self.id_column, column), part.count_rows()) for part in parts]
 
     def pending(
         self, column: str, sources: Sequence[str], entries: Mapping[str, Entry], *, only_missing: bool
@@ -243,17 +241,15 @@ class LanceStore:
         waiting = [u for u in self.units(column) if u.key not in entries or entries[u.key].receipt not in files]
         return [unit for unit in waiting if may_hold(self._fragment(unit, column), condition)]
 
-    def _fragment(self, unit: Unit, column: str) -> LanceFragment:
+    def _fragment(self, unit: Unit, column: str | None = None) -> LanceFragment:
         fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
-        if fragment is None or unit_key(self._data, fragment, self.id_column, column) != unit.key:
+        if fragment is None or (column and unit_key(self._data, fragment, self.id_column, column) != unit.key):
             raise RowsChanged(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
         return fragment
 
     def read_unit(self, unit: Unit, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of one fragment."""
-        fragment = self._data.get_fragment(int(unit.key.split("-")[0]))
-        if fragment is None:
-            raise RowsChanged(f"rows of {self.address} were changed by another process (unit {unit.key}): run again")
+        fragment = self._fragment(unit)
         with reading(self.address):
             yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS, **AHEAD)
 
@@ -350,6 +346,10 @@ class LanceStore:
             description = build_index(self._refresh(), column, metric, progress)
         self._refresh()
         return description
+
+    def index_work(self, rows: int) -> float:
+        """Of clustering and of comparing each row with the lists."""
+        return index_work(rows)
 
     def reclaim(self) -> list[str]:
         """Write files with dropped columns or deleted rows anew, remove all older versions, and build indexes again."""

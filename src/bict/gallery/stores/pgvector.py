@@ -15,7 +15,7 @@ from bict.errors import GalleryError, MissingGallery
 from bict.gallery.ledger import Entry
 from bict.gallery.lock import refuse_second, this_process
 from bict.gallery.stores import pgvector_index, pgvector_search
-from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit, only_vectors
+from bict.gallery.stores.base import BATCH_ROWS, Hits, Reach, Unit, graph_work, only_vectors
 from bict.gallery.stores.pgvector_link import Link, beside, compose, driver, parse, run, verbatim
 from bict.gallery.stores.pgvector_notes import Notes
 from bict.gallery.stores.pgvector_staging import UNIT_ROWS, Staging
@@ -283,6 +283,10 @@ class PgvectorStore:
     def build_index(self, column: str, metric: str, progress: Progress = silent) -> str:
         """HNSW; more than 2,000 dimensions in half precision, and none beyond 4,000."""
         return pgvector_index.build_index(self._table, column, metric, progress)
+
+    def index_work(self, rows: int) -> float:
+        """That of a graph."""
+        return graph_work(rows)
 
     def reclaim(self) -> list[str]:
         """Write the table anew with VACUUM FULL; meanwhile nobody else can use it."""

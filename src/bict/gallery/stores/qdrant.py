@@ -21,6 +21,7 @@ from bict.gallery.stores.base import (
     Reach,
     Unit,
     check_vector_columns,
+    graph_work,
     only_vectors,
     require_same_columns,
     require_staged,
@@ -322,6 +323,10 @@ class QdrantStore:
         """Let Qdrant build its graph over the vector, and wait until its optimizers are done."""
         del metric
         return build_index(self._link, column, self.count_missing([column], []), progress)
+
+    def index_work(self, rows: int) -> float:
+        """That of a graph."""
+        return graph_work(rows)
 
     def reclaim(self) -> list[str]:
         """In a folder, write the file anew without what was deleted; a server does so when it rewrites segments."""
