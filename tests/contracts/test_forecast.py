@@ -8,6 +8,7 @@ import pytest
 from bict.embeddings import Embeddings, normalise
 from bict.gallery import Gallery
 from bict.gallery import forecast as trials
+from bict.gallery.pace import Pace
 from bict.gallery.stores import STORES
 from bict.spaces import Space
 from bict.transforms import Pairs, Ridge, Transform
@@ -33,10 +34,10 @@ def test_a_forecast_leaves_nothing_behind(store, store_addresses, monkeypatch):
         monkeypatch.setattr(trials, name, rows)
     gallery = Gallery.create(store_addresses(store), Embeddings(np.arange(30), unit(30, 4), OLD))
     transform = Transform(Ridge().fit(Pairs(unit(40, 4)[None], unit(40, 6, 1)[None])), OLD, NEW)
-    trials.forecast(gallery, transform, 10)  # makes bict's own tables, where there are none
+    trials.forecast(gallery, transform, 10, pace=Pace())  # makes bict's own tables, where there are none
     before = things(gallery)
     for workers in (None, 4):
-        found = trials.forecast(gallery, transform, 10**6, workers=workers)
+        found = trials.forecast(gallery, transform, 10**6, pace=Pace(), workers=workers)
         assert found.stage_seconds > 0
     assert things(gallery) == before
     assert len(gallery) == 30

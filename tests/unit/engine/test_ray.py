@@ -19,14 +19,17 @@ def engine():
     assert not ray.is_initialized()
 
 
-def test_items_are_done_in_other_processes_that_hold_the_function_once(engine):
+def test_items_are_done_in_other_processes_that_hold_the_function_once(engine, tmp_path):
     class Function:
         def __init__(self):
             self.calls = 0
 
         def __call__(self, item):
             self.calls += 1
-            time.sleep(0.02)
+            (tmp_path / str(os.getpid())).touch()
+            give_up = time.monotonic() + 120
+            while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < give_up:  # the other one is still starting
+                time.sleep(0.02)
             return os.getpid(), self.calls, os.environ["OMP_NUM_THREADS"]
 
     with engine.workers(Function()) as spread:

@@ -322,7 +322,7 @@ class LanceStore:
         self._sweep()
 
     def _sweep(self) -> None:
-        sweep(self._path / "data", lambda: listed_files(self._work), self._refresh)
+        sweep(self._path, lambda: listed_files(self._work), self._refresh)
 
     def _dropped(self, column: str, kept: Sequence[str] | None) -> bool:
         """Whether the column went without a row in between; otherwise it is back, to be looked at again."""
@@ -354,7 +354,7 @@ class LanceStore:
     def reclaim(self) -> list[str]:
         """Write files with dropped columns or deleted rows anew, remove all older versions, and build indexes again."""
         self._rewrite()
-        return copies_of(self._data, str(self._path))
+        return copies_of(self._data, self._path)
 
     def _rewrite(self) -> None:
         """Files without dead bytes in the place of those with some, indexes built again, and no older version."""

@@ -100,6 +100,11 @@ class BucketFolder:
         """Names of the objects in it that begin so."""
         return {entry.base_name for entry in self._entries() if entry.is_file and entry.base_name.startswith(prefix)}
 
+    def untouched(self, prefix: str, seconds: float) -> set[str]:
+        """None: an object is there once it is complete."""
+        del prefix, seconds
+        return set()
+
     def read(self, name: str) -> bytes | None:
         """What an object holds."""
         with _failing(self.uri):

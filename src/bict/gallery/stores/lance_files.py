@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Batches = Iterable[pa.RecordBatch]
 TOMBSTONE = -2
 STAGED = "bict-staged-"
+UNFINISHED, IDLE_SECONDS = ".tmp", 86_400.0
+"""How Lance calls a file until it is complete, and after what time nobody writes it any more."""
 BATCH_ROWS = 4096
 AHEAD: dict[str, Any] = {"batch_readahead": 2, "io_buffer_size": 2**24}
 """How far Lance reads ahead: its own bound of 2 GB of buffers would let memory grow with the gallery."""
@@ -162,13 +164,22 @@ def stamp(files: Iterable[DataFile], deletions: int) -> str:
     return hashlib.sha256(json.dumps([paths, deletions]).encode()).hexdigest()[:16]
 
 
+def unfinished(folder: Folder, idle: float = 0.0) -> list[tuple[Folder, str]]:
+    """Files of data and indexes, with their folders, that are not complete and were left alone for so many seconds."""
+    indexes = folder / "_indices"
+    places = [folder / "data", *(indexes / name for name in sorted(indexes.folders()))]
+    return [(place, name) for place in places for name in sorted(place.untouched(UNFINISHED, idle))]
+
+
 def sweep(folder: Folder, listed: Callable[[], set[str]], newest: Callable[[], lance.LanceDataset]) -> None:
-    """Delete staged files that a kill left behind: neither in a ledger nor, looked at after it, in the newest version.
+    """Delete what a kill left behind: staged files neither in a ledger nor, looked at after it, in the newest version.
 
     A file that another process is about to list may go too; its unit is then staged again. Nothing is deleted where a
-    ledger cannot be read.
+    ledger cannot be read. Files that are not complete go once they are a day old, for a living process may write them.
     """
-    found = folder.files(STAGED)
+    for place, name in unfinished(folder, IDLE_SECONDS):
+        place.remove([name])
+    found = (folder / "data").files(STAGED)
     with suppress(GalleryError):
         found -= listed()
         remove_unused(newest(), found)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -39,6 +40,10 @@ class Folder(Protocol):
 
     def files(self, prefix: str = "") -> set[str]:
         """Names of the files in it that begin so."""
+        ...
+
+    def untouched(self, prefix: str, seconds: float) -> set[str]:
+        """Names of the files in it that begin so, are not complete, and were not written to for so many seconds."""
         ...
 
     def read(self, name: str) -> bytes | None:
@@ -107,6 +112,15 @@ class LocalFolder:
     def files(self, prefix: str = "") -> set[str]:
         """Names of the files in it that begin so."""
         return {path.name for path in self._entries() if path.name.startswith(prefix) and not path.is_dir()}
+
+    def untouched(self, prefix: str, seconds: float) -> set[str]:
+        """Names of the files in it that begin so and were not written to for so many seconds."""
+        found = set()
+        for name in self.files(prefix):
+            with suppress(FileNotFoundError):  # it is complete by now, under another name
+                if time.time() - (self.path / name).stat().st_mtime >= seconds:
+                    found.add(name)
+        return found
 
     def _entries(self) -> Iterator[Path]:
         return self.path.iterdir() if self.path.is_dir() else iter(())

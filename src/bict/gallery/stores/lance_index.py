@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bict.gallery.stores.lance_files import is_vector
+from bict.gallery.stores.lance_files import is_vector, unfinished
 from bict.gallery.stores.lance_tables import presence
 from bict.progress import Progress, silent
 
 if TYPE_CHECKING:
     import lance
+
+    from bict.gallery.stores.lance_folder import Folder
 
 INDEX_SUFFIX = "_bict"
 INDEXED_FROM = 1024
@@ -56,13 +58,17 @@ def foreign_indexes(data: lance.LanceDataset) -> list[str]:
     return [index.name for index in others if vectors & set(index.field_names)]
 
 
-def copies_of(data: lance.LanceDataset, path: str) -> list[str]:
-    """Where vectors of dropped columns and deleted rows may remain: tagged versions, and indexes of somebody else."""
+def copies_of(data: lance.LanceDataset, path: Folder) -> list[str]:
+    """Where vectors of dropped columns and deleted rows may remain: tags, others' indexes, files not complete."""
     copies = []
     if tags := data.tags.list():
         copies.append(f"tagged versions of {path}: {', '.join(sorted(tags))}")
     if foreign := foreign_indexes(data):
         copies.append(f"indexes that bict did not build, until they are built again: {', '.join(foreign)}")
+    if left := unfinished(path):
+        place, name = left[0]
+        about = f"{len(left)} unfinished files, of a process that writes or was killed"
+        copies.append(f"{about}, until a day after it: {place}/{name}")
     return copies
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -42,6 +46,23 @@ def test_nothing_staged_is_swept_away_while_a_ledger_cannot_be_read(gallery, lin
         gallery.store.begin_stage("v2", 6, "cosine")
     assert staged_files(gallery) == before
     assert stage(gallery, linear()).units_skipped == 1
+
+
+def test_unfinished_files_of_a_kill_go_after_a_day_and_are_told_of_before(gallery):
+    table = gallery.store.reach().paths[0] / "vectors.lance"
+    places = [table / "data", table / "_indices" / "0123"]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, hours in ((".tmpOld", 25), (".tmpNew", 1)):
+            (place / name).write_bytes(b"a vector")
+            written = time.time() - 3600 * hours
+            os.utime(place / name, (written, written))
+    (told,) = gallery.store.reclaim()
+    assert re.search(r"^2 unfinished files, .* until a day after it: .*/data/\.tmpNew$", told)
+    for place in places:
+        assert [path.name for path in place.glob(".tmp*")] == [".tmpNew"]
+        (place / ".tmpNew").unlink()
+    assert gallery.store.reclaim() == []
 
 
 @pytest.mark.parametrize("first", [0, 5])
