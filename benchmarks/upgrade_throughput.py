@@ -5,7 +5,7 @@
         benchmarks/records/upgrade_throughput_postgresql.json
 
 In one run, for each number of rows and each transform: scan alone, transform alone, write alone, staging (all three,
-with checksums), verification and, for the first transform and at most a million rows, the index; beside them what
+with checksums), verification and, for the first transform, the index; beside them what
 `bict upgrade plan --rows` had forecast. Each is measured in a process of its own that did not write the gallery, so
 that its peak memory is that of staging. At the end images a second of the smallest pretrained backbone here, without
 decoding, and a migration by isotrieve, where it is installed (pip install 'bict[peers]').

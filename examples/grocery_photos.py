@@ -1,6 +1,6 @@
 """Upgrade a gallery of photos between two published backbones that were never trained together.
 
-    python examples/grocery_photos.py --photos ../shared/data/grocery
+    python examples/grocery_photos.py --photos PHOTOS
 
 Old: EfficientNet-Lite0 at 64 pixels. New: EfficientNet-Lite2 at 192 pixels. Both with their ImageNet weights and no
 training of ours. The forward transform is fitted on the photos of 50 classes and judged on the others: query = the

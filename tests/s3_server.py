@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 BUCKET = "vectors-of-tests"
+STARTS = 5
 
 
 @contextmanager
@@ -23,25 +24,31 @@ def serving() -> Iterator[str]:
     program = shutil.which("moto_server", path=str(Path(sys.executable).parent)) or shutil.which("moto_server")
     if program is None:
         pytest.skip("no moto_server: pip install 'moto[server]'")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    words = [program, "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            _make_bucket(endpoint)
-            yield endpoint
-        finally:
-            server.kill()
+    for _ in range(STARTS):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        endpoint = f"http://127.0.0.1:{port}"
+        words = [program, "-H", "127.0.0.1", "-p", str(port)]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            try:
+                if _has_bucket(endpoint, server):
+                    yield endpoint
+                    return
+            finally:
+                server.kill()
+    raise TimeoutError(endpoint)
 
 
-def _make_bucket(endpoint: str) -> None:
+def _has_bucket(endpoint: str, server: subprocess.Popen[bytes]) -> bool:
+    """Whether the server came up and made the bucket; it ends where somebody else took its port meanwhile."""
     for _ in range(600):
+        if server.poll() is not None:
+            break
         try:
             request = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")  # noqa: S310
             urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
         except OSError:
             time.sleep(0.1)
         else:
-            return
-    raise TimeoutError(endpoint)
+            return True
+    return False
