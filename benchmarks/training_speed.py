@@ -32,7 +32,7 @@ from bict.losses import build_classification
 from bict.models import Encoder, Preprocessing, default_preprocessing
 from bict.runs import write_json
 from bict.training import TrainSettings
-from bict.training.loop import Loop, Trainee, make_optimizer
+from bict.training.loop import Loop, Trainee, learning_rate, make_optimizer
 from bict.training.train import PIXEL_CACHE
 
 PHOTO = (640, 480)
@@ -51,14 +51,22 @@ def trainee(images: ImageSet, settings: TrainSettings, classes: int) -> Trainee:
 
 
 def plain_epoch(
-    model: Trainee, pixels: torch.Tensor, labels: torch.Tensor, preprocessing: Preprocessing, size: int
+    model: Trainee,
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+    preprocessing: Preprocessing,
+    settings: TrainSettings,
+    epoch: int,
 ) -> float:
-    """Seconds of one epoch of a plain loop."""
+    """Seconds of one epoch of a plain loop with the same learning rates, for speed depends on the weights, too."""
     model.encoder.train()
     began = time.perf_counter()
-    for rows in torch.randperm(len(labels)).split(size):
-        if len(rows) < 2:
-            continue
+    batches = [rows for rows in torch.randperm(len(labels)).split(settings.batch_size) if len(rows) > 1]
+    for step, rows in enumerate(batches):
+        for group in model.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                epoch * len(batches) + step, settings.epochs * len(batches), settings.peak, settings.warm_up
+            )
         unit = (pixels[rows].permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
         loss = model.classification(model.encoder(preprocessing.normalise(unit)), labels[rows])
         model.optimizer.zero_grad()
@@ -81,7 +89,7 @@ def measure(backbone: str, rounds: int, limit: int) -> dict[str, object]:
     found: dict[str, list[float]] = {"bict": [], "plain": []}
     for epoch in range(rounds + 1):  # the first one warms up
         seconds = {"bict": ours.run_epoch(epoch)["seconds"]}
-        seconds["plain"] = plain_epoch(plain, pixels, labels, preprocessing, settings.batch_size)
+        seconds["plain"] = plain_epoch(plain, pixels, labels, preprocessing, settings, epoch)
         for name, rates in found.items():
             rates.append(len(images) / seconds[name])
     kept = {name: rates[1:] for name, rates in found.items()}

@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from bict.cli.main import COMMANDS, build_app
+from bict.experiments.experiment import DEFAULT_METHODS
 from bict.losses import BACKWARD_LOSSES, CLASSIFICATION_LOSSES
 from bict.models import BACKBONES, POOLINGS
 from bict.training import TrainSettings
@@ -149,6 +150,16 @@ def test_the_headline_of_the_readme_is_in_the_records() -> None:
     for records, name in said:
         assert spread([record["metrics"][name] for record in records]) in text, name
     assert f"by {spread([-record['metrics']['compatibility_tax'] for record in joint])}" in text
+
+
+def test_what_a_scenario_takes_is_in_the_records() -> None:
+    folder = ROOT / "results" / "omniglot" / "extended-class"
+    records = [json.loads((folder / f"{name}-1.json").read_text()) for name in DEFAULT_METHODS]
+    minutes = sum(record["seconds"] for record in records) / 60
+    assert minutes < 30
+    assert f"took {minutes:.1f} minutes for one seed at full size" in " ".join(
+        (ROOT / "docs" / "results.md").read_text().split()
+    )
 
 
 def test_every_record_of_the_bench_names_its_command_and_no_place() -> None:

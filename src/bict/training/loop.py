@@ -178,12 +178,14 @@ class Loop:
 
     def _step(self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, *, done: float) -> torch.Tensor:
         quarters = draw_quarters(len(labels), self.turned, self.draw).to(labels.device)
-        unit = turn(pixels.permute(0, 3, 1, 2).float() / 255, quarters)
+        unit = pixels.permute(0, 3, 1, 2).float() / 255
+        if self.turned:
+            unit = turn(unit, quarters)
         if self.augmentation is not None:
             unit = augment(unit, self.augmentation, self.draw)
         unit = unit.contiguous(memory_format=torch.channels_last)
         vectors = self._encode(self.encoder, self.preprocessing, unit)
-        upright = quarters == 0
+        upright = quarters == 0 if self.turned else slice(None)
         classification = self.classification(vectors[upright], labels[upright])
         backward = vectors.new_zeros(())
         if self.backward is not None and self.backward_loss is not None:
