@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed  ## the whole upgrade on built-in images, 4 1/4 minutes on 2 cores
 	$(BIN)/bict demo
 
-test: $(VENV)/.installed  ## every test, file by file on all cores
+test: $(VENV)/.installed  ## every test, file by file on up to 4 cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-fast: $(VENV)/.installed  ## the tests that train nothing long

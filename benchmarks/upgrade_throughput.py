@@ -96,7 +96,9 @@ def write(address: str, rows: int, _transform: str) -> dict[str, Any]:
 
 def predict(address: str, rows: int, transform: str) -> dict[str, Any]:
     """The forecast, from a gallery whose size it does not look at."""
-    return asdict(plan(Gallery.open(address), TRANSFORMS[transform](), rows=rows).forecast)
+    found = plan(Gallery.open(address), TRANSFORMS[transform](), rows=rows)
+    assert found.forecast, found.problems
+    return asdict(found.forecast)
 
 
 def measure(address: str, rows: int, transform: str, *, index: bool = False) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 BUCKET = "vectors-of-tests"
@@ -31,7 +32,7 @@ def serving() -> Iterator[str]:
         words = [program, "-H", "127.0.0.1", "-p", str(port)]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
-                if _has_bucket(endpoint, server):
+                if _has_bucket(endpoint, server, port):
                     yield endpoint
                     return
             finally:
@@ -39,11 +40,14 @@ def serving() -> Iterator[str]:
     raise TimeoutError(endpoint)
 
 
-def _has_bucket(endpoint: str, server: subprocess.Popen[bytes]) -> bool:
+def _has_bucket(endpoint: str, server: subprocess.Popen[bytes], port: int) -> bool:
     """Whether the server came up and made the bucket; it ends where somebody else took its port meanwhile."""
     for _ in range(600):
         if server.poll() is not None:
             break
+        if port not in {found.laddr.port for found in psutil.Process(server.pid).net_connections("tcp")}:
+            time.sleep(0.1)
+            continue
         try:
             request = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")  # noqa: S310
             urllib.request.urlopen(request, timeout=5).close()  # noqa: S310

@@ -121,12 +121,14 @@ def _train_and_old(
     labels: NDArray[Any], train: NDArray[np.int64], plan: SplitPlan, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows that the new and the old model are trained on."""
-    _require_classes(labels[train], "training", 2, of=len(np.unique(labels)))
+    _require_classes(
+        labels[train], "training", 2, ": the others are held out for evaluation, add images of more classes"
+    )
     own = plan.drawing == "own"
     old = _own_old_rows(labels, train, plan, rng) if own else _published_old_rows(labels, train, plan)
     if plan.scenario == "open-class":
         train = np.setdiff1d(train, old)
-        _require_classes(labels[train], "new training", 2, of=len(np.unique(labels)))
+        _require_classes(labels[train], "new training", 2, ": the old model has the others, give it a smaller share")
     return train, old
 
 
@@ -163,8 +165,7 @@ def _by_class(labels: NDArray[Any], rows: NDArray[np.int64]) -> list[NDArray[np.
     return np.split(rows[order], np.flatnonzero(names[order][1:] != names[order][:-1]) + 1)
 
 
-def _require_classes(labels: NDArray[Any], what: str, least: int, *, of: int | None = None) -> None:
+def _require_classes(labels: NDArray[Any], what: str, least: int, cure: str = "") -> None:
     found = len(np.unique(labels))
     if found < least:
-        left = "" if of is None else f": of {of} in all the others are held out, add images of more classes"
-        raise DataError(f"{what} images have {found} classes, at least {least} are needed{left}")
+        raise DataError(f"{what} images have {found} classes, at least {least} are needed{cure}")

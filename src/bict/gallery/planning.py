@@ -11,7 +11,7 @@ from bict.errors import BictError
 from bict.gallery.carrying import Route, Transforms, VectorTransform, carry, full_precision, rounds
 from bict.gallery.forecast import Forecast, forecast
 from bict.gallery.gallery import Gallery
-from bict.gallery.pace import Pace, find_pace
+from bict.gallery.pace import WORTH, Pace, find_pace
 from bict.gallery.staging import (
     as_tuple,
     find_routes,
@@ -122,7 +122,8 @@ def plan(
             problems.append(str(error))
     expected = None
     if measured and (rows is not None or workers is not None):
-        size, pace = there if rows is None else rows, measured.pace
+        size = there if rows is None else rows
+        pace = measured.pace if size >= WORTH else Pace()  # as staging will do
         expected = forecast(gallery, routes[0].transform, size, pace=pace, workers=workers, progress=progress)
     needed, free = gallery.store.bytes_needed(chosen[0].target.dim)
     if free is not None and needed > free:

@@ -178,7 +178,8 @@ def sweep(folder: Folder, listed: Callable[[], set[str]], newest: Callable[[], l
     ledger cannot be read. Files that are not complete go once they are a day old, for a living process may write them.
     """
     for place, name in unfinished(folder, IDLE_SECONDS):
-        place.remove([name])
+        with suppress(OSError):  # not ours to remove: it is told of again
+            place.remove([name])
     found = (folder / "data").files(STAGED)
     with suppress(GalleryError):
         found -= listed()

@@ -116,10 +116,11 @@ class LocalFolder:
     def untouched(self, prefix: str, seconds: float) -> set[str]:
         """Names of the files in it that begin so and were not written to for so many seconds."""
         found = set()
-        for name in self.files(prefix):
-            with suppress(FileNotFoundError):  # it is complete by now, under another name
-                if time.time() - (self.path / name).stat().st_mtime >= seconds:
-                    found.add(name)
+        with suppress(OSError):  # the folder went meanwhile
+            for path in self._entries():
+                with suppress(OSError):  # it is complete by now, under another name
+                    if path.name.startswith(prefix) and time.time() - path.stat().st_mtime >= seconds:
+                        found.add(path.name)
         return found
 
     def _entries(self) -> Iterator[Path]:

@@ -67,8 +67,10 @@ def copies_of(data: lance.LanceDataset, path: Folder) -> list[str]:
         copies.append(f"indexes that bict did not build, until they are built again: {', '.join(foreign)}")
     if left := unfinished(path):
         place, name = left[0]
-        about = f"{len(left)} unfinished files, of a process that writes or was killed"
-        copies.append(f"{about}, until a day after it: {place}/{name}")
+        about = (
+            f"{len(left)} unfinished files of a running or killed process, removed a day after they were last written"
+        )
+        copies.append(f"{about}, the first is {place}/{name}")
     return copies
 
 

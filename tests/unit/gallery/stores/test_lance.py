@@ -58,7 +58,7 @@ def test_unfinished_files_of_a_kill_go_after_a_day_and_are_told_of_before(galler
             written = time.time() - 3600 * hours
             os.utime(place / name, (written, written))
     (told,) = gallery.store.reclaim()
-    assert re.search(r"^2 unfinished files, .* until a day after it: .*/data/\.tmpNew$", told)
+    assert re.search(r"^2 unfinished files of .*, the first is .*/data/\.tmpNew$", told)
     for place in places:
         assert [path.name for path in place.glob(".tmp*")] == [".tmpNew"]
         (place / ".tmpNew").unlink()
