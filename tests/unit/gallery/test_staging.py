@@ -80,7 +80,7 @@ def test_an_interrupted_staging_goes_on_where_it_was(gallery, embeddings, linear
     assert files == 3 + 1  # the interrupted unit left none
     transform = linear()
     assert stage(gallery, transform).units_skipped == 1
-    assert transform.batches == [10, 5]
+    assert sorted(transform.batches) == [5, 10]  # two units at a time, in any order
     np.testing.assert_allclose(gallery.vectors("v2").vectors, expected_vectors(transform, embeddings()), atol=1e-6)
 
 
@@ -189,7 +189,7 @@ def test_rows_go_through_the_transform_of_the_first_column_that_has_them(gallery
     np.testing.assert_allclose(found[:25], expected_vectors(from_base, embeddings()), atol=1e-6)
     written = embeddings(5, first.target, start=25)
     np.testing.assert_allclose(found[25:], expected_vectors(from_new, written), atol=1e-6)
-    assert (from_base.batches, from_new.batches) == ([10, 10, 5], [5])
+    assert (sorted(from_base.batches), from_new.batches) == ([5, 10, 10], [5])
 
 
 def test_a_composed_upgrade_starts_from_the_upgraded_vectors(gallery, linear):
