@@ -14,8 +14,8 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed  ## the whole upgrade on built-in images, 4 1/4 minutes on 2 cores
 	$(BIN)/bict demo
 
-test: $(VENV)/.installed  ## every test, file by file on up to 4 cores
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+test: $(VENV)/.installed  ## every test
+	$(BIN)/pytest
 
 test-fast: $(VENV)/.installed  ## the tests that train nothing long
 	$(BIN)/pytest -m "not slow"
