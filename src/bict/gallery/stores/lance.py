@@ -29,6 +29,7 @@ from bict.gallery.stores.base import (
 from bict.gallery.stores.lance_files import (
     AHEAD,
     STAGED,
+    commit_merge,
     is_vector,
     live_offsets,
     may_hold,
@@ -283,16 +284,10 @@ class LanceStore:
 
         def merge(data: lance.LanceDataset) -> None:
             if fragments := with_staged(data, self.id_column, column, entries):
-                self._merge_commit(data, fragments)
+                commit_merge(data, fragments)
 
         self._commit(merge)
         remove_unused(self._refresh(), (entry.receipt for entry in entries.values()))
-
-    def _merge_commit(self, data: lance.LanceDataset, fragments: list[lance.FragmentMetadata]) -> None:
-        import lance  # noqa: PLC0415
-
-        merge = lance.LanceOperation.Merge(fragments, data.lance_schema)
-        lance.LanceDataset.commit(self._path.uri, merge, read_version=data.version)
 
     def _commit(self, change: Callable[[lance.LanceDataset], None]) -> None:
         """Carry out a change of the newest version, again where another process was faster."""
@@ -364,7 +359,7 @@ class LanceStore:
             fragments, stamps = rewrite_all(data, erased)
             if stamps:
                 erased.update(stamps)
-                self._merge_commit(data, fragments)
+                commit_merge(data, fragments)
 
         self._commit(change)
         present = {stamp(part.metadata.files, part.num_deletions) for part in self._data.get_fragments()}

@@ -60,6 +60,14 @@ def folder_of(data: lance.LanceDataset) -> Folder:
     return folder_at(str(data.uri).removeprefix("file://")) / "data"
 
 
+def commit_merge(data: lance.LanceDataset, fragments: list[lance.FragmentMetadata]) -> None:
+    """The next version, with these fragments in the place of all."""
+    import lance  # noqa: PLC0415
+
+    merge = lance.LanceOperation.Merge(fragments, data.lance_schema)
+    lance.LanceDataset.commit(data.uri, merge, read_version=data.version)
+
+
 def remove_unused(data: lance.LanceDataset, names: Iterable[str]) -> None:
     """Delete data files that this version does not hold."""
     used = {file.path for fragment in data.get_fragments() for file in fragment.metadata.files}

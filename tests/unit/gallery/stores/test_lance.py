@@ -13,6 +13,7 @@ import pytest
 from bict.errors import GalleryError
 from bict.gallery import Gallery, stage, switch, verify
 from bict.gallery.metadata import METADATA_KEY
+from bict.gallery.stores import lance as lance_store
 
 
 def staged_files(gallery):
@@ -93,14 +94,14 @@ def test_a_creation_that_failed_can_be_given_again(tmp_path, embeddings):
 def test_a_switch_that_comes_between_a_deletions_steps_stays(gallery, linear, monkeypatch):
     stage(gallery, linear())
     assert verify(gallery, linear()).passed
-    other, commit = Gallery.open(gallery.address), type(gallery.store)._merge_commit
+    other, commit = Gallery.open(gallery.address), lance_store.commit_merge
 
-    def late(self, data, fragments):
+    def late(data, fragments):
         if other.active_column == "v1":
             switch(other)
-        commit(self, data, fragments)
+        commit(data, fragments)
 
-    monkeypatch.setattr(type(gallery.store), "_merge_commit", late)
+    monkeypatch.setattr(lance_store, "commit_merge", late)
     gallery.store.delete(pa.array(["image-3"]))
     assert gallery.active_column == "v2"
     assert METADATA_KEY in gallery.store._data.schema_metadata
